@@ -22,7 +22,7 @@ import timm
 import torch
 import torchvision
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.backbones.streams import STAGES
 from vireid.plugins.backbones.two_stream_network import TwoStreamNetwork
 

@@ -19,9 +19,9 @@ from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.diagnostics.count_table import table
 from vireid.diagnostics.dry_run import dry_run
+from vireid.errors import VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager

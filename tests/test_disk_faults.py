@@ -20,7 +20,7 @@ import torch
 
 from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize

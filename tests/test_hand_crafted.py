@@ -10,8 +10,8 @@ import pytest
 from vireid.boundary import checkpoint
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.diagnostics.dry_run import dry_run
+from vireid.errors import VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import require_interface
+from vireid.errors import VireidError
 from vireid.interfaces import INTERFACES, Dataset, Head, Loss, Model, Neck, Step, given
 
 ROOT = Path(__file__).parents[1]

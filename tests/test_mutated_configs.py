@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment, sections
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.preflight import find_problems
 from vireid.plugin_manager.manager import create_manager
 

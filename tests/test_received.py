@@ -27,11 +27,11 @@ from vireid.api import load_experiment
 from vireid.boundary import checkpoint, config_text
 from vireid.cli import main
 from vireid.core.config import files as config
-from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting.collect import collect
 

@@ -13,8 +13,8 @@ from torch import nn
 from torchvision.models import detection
 
 import vireid.plugins
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.errors import VireidError
 from vireid.launcher_types import JobState
 from vireid.plugin_manager.manager import hookimpl
 from vireid.testing import CHECKS, check_plugin

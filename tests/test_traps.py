@@ -20,9 +20,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import all_samples, embed_samples
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Trial
+from vireid.errors import VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.plugins.datasets.folders import Folders

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.showing import markdown
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.exchange.publish_record import RECORD, read_published
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ _LAZY = {
     'Results': 'vireid.core.scoring.results',
     'Run': 'vireid.core.training.run',
     'Sample': 'vireid.core.types',
-    'VireidError': 'vireid.core.errors',
+    'VireidError': 'vireid.errors',
     'compare': 'vireid.api',
     'evaluate': 'vireid.api',
     'hookimpl': 'vireid.plugin_manager.manager',

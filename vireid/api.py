@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
+from vireid.errors import VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import prepare
 from vireid.launch.resolve import resolve

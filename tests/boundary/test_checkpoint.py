@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vireid.boundary import checkpoint
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.weights import newest
 
 CONTENT = {'model': {'w': torch.arange(3.0)}, 'config': {'seed': 1, 'size': (2, 3)}, 'note': None}

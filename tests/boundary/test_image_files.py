@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
 from vireid.boundary.image_files import FORMATS, SUFFIXES, RawImage, has_more_frames, is_raw, read_pixels
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 H, W = 5, 3
 GRAY = (17 * np.arange(H * W, dtype=np.uint8)).reshape(H, W)  # 0 to 238, all different

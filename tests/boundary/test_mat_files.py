@@ -22,7 +22,7 @@ from scipy.sparse import csc_array
 
 from vireid.boundary import mat_limits
 from vireid.boundary.mat_files import read_cell, read_variable
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 h5py = pytest.importorskip('h5py')
 

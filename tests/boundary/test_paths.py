@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.boundary.paths import MAX_LENGTH, inside, is_inside, is_name
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 @pytest.mark.parametrize('name', ['tffn_sysu', 'my run (2)', 'José', '张三', 'a.b', 'x' * MAX_LENGTH, '-x'])

@@ -32,9 +32,9 @@ import vireid
 from vireid.boundary import checkpoint, config_text
 from vireid.boundary.reading import READERS
 from vireid.core.config import files as config
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import Sample
+from vireid.errors import VireidError
 from vireid.exchange.features import save as save_features
 from vireid.plugins.indexes.faiss_ivf import FaissIVF
 from vireid.reporting.evidence import Evidence

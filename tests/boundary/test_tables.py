@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vireid.boundary.tables import ROWS, read_csv
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 TEXT = 'path,camera,note\na.jpg,1,x\nb.jpg,2,y\n'
 RESULT = [{'path': 'a.jpg', 'camera': '1'}, {'path': 'b.jpg', 'camera': '2'}]

@@ -24,7 +24,7 @@ from vireid.boundary.weights import (
     require_finite,
     without_names,
 )
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 # a stem, a BatchNorm and a block; in every file with a classifier of its own
 STATE = {

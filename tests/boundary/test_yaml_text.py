@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from vireid.boundary.yaml_text import DEPTH, NODES, Loader
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def laugh(levels: int, wide: int = 10, form: str = '[{}]') -> str:

@@ -14,7 +14,7 @@ import vireid
 from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.launch import train
 from vireid.launch.weights import load_partly
 from vireid.plugin_manager.manager import create_manager

@@ -8,7 +8,7 @@ import pytest
 
 import vireid
 from vireid.cli import main
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 pytestmark = pytest.mark.usefixtures('narrow_resnet')
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import t as student
 
 from vireid.cli import main
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.studies.curve import paired_gain
 from vireid.synth import synthesize
 

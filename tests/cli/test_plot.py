@@ -13,7 +13,7 @@ import pytest
 import vireid
 from vireid.cli import main
 from vireid.cli.plot import HELP
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.evidence import FILE, Evidence
 from vireid.reporting.figures import OPTIONS, WIDTHS
 from vireid.reporting.figures.style import COLUMN, PAGE

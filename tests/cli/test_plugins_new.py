@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vireid.cli import main
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.new_plugin import write_plugin
 
 

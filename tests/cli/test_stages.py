@@ -17,7 +17,7 @@ import torch
 import vireid
 from vireid.boundary import checkpoint
 from vireid.cli import main
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting import result_file
 
 FIRST = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vireid.console.number_ranges import parse_numbers, parse_share, refuse_trials
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.diagnostics.count_table import table
 from vireid.diagnostics.dry_run import dry_run, mermaid
+from vireid.errors import VireidError
 from vireid.launch.generated_people import GeneratedDataset
 from vireid.launch.work import SavedBytes
 from vireid.plugin_manager.manager import create_manager

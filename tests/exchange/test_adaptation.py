@@ -16,9 +16,9 @@ import vireid
 from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import read_image
-from vireid.core.errors import VireidError
 from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.exchange.adaptation import adapt, revert
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.exchange.norm_statistics import balanced_batches, estimate_norms, find_norms

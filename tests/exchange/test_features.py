@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.exchange import features
 
 ABOUT = {'experiment': 'tffn', 'protocol': {'type': 'cross'}, 'split': 'split 3', 'weights': 'after step 5'}

@@ -13,10 +13,10 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from vireid.cli import main
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.exchange import features, matlab_features
 from vireid.exchange.matlab_features import MatlabFeatures
 from vireid.plugins.protocols.sysu_official import SYSUOfficial

@@ -18,7 +18,7 @@ from vireid.boundary import checkpoint
 from vireid.boundary.config_text import dump
 from vireid.cli import main
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.exchange.publish_record import read_published
 from vireid.launch.launch import train
 from vireid.reporting import result_file

@@ -25,9 +25,9 @@ from vireid.boundary import checkpoint
 from vireid.boundary.weights import read_weights
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.files import load as read_config
-from vireid.core.errors import VireidError
 from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Context
+from vireid.errors import VireidError
 from vireid.exchange.released import convert
 from vireid.plugin_manager.manager import create_manager
 

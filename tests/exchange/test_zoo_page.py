@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.statistics.scores import METRICS
 
 ROOT = Path(__file__).parents[2]

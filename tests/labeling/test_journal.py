@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.labeling.journal import Journal, answer
 
 WRITER = """

@@ -9,7 +9,7 @@ import faults
 import numpy as np
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.labeling import labels as labels_module
 from vireid.labeling.labels import Labels, embed, only_one
 from vireid.labeling.tracks import find_crops, make_tracks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.labeling.journal import answer
 from vireid.labeling.people import Contradiction
 

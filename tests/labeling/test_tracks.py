@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.labeling.tracks import find_crops, make_tracks, overlapping
 
 HEAD = 'path,modality,camera,time,track,video,frame'

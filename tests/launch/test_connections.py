@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.connections import watched_connections
 from vireid.runtime import processes
 from vireid.runtime.processes import lost_process_errors

@@ -9,8 +9,8 @@ import pytest
 
 from vireid.boundary.reading import content_digest
 from vireid.core.config.settings import ImageSettings
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.launch.contents import content_numbers, require_apart, require_no_twins
 
 SETTINGS = ImageSettings((4, 4), [], [])

@@ -8,7 +8,7 @@ import pytest
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.cost import DEVICES, LAUNCH, CostEstimate, cost_lines, duration, hours, run_size
 from vireid.launch.resolve import resolve
 from vireid.launch.work import Work

@@ -10,7 +10,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnv
 from torch import distributed as dist
 
 from vireid.core.config.experiment import Experiment, check_config
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.fabric import MAX_WAIT, _find_environment, make_fabric
 from vireid.launch.preflight import preflight
 from vireid.plugin_manager.manager import create_manager

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from vireid.boundary import checkpoint
-from vireid.core.errors import VireidError
 from vireid.core.types import Sample
+from vireid.errors import VireidError
 from vireid.launch.identities import digest_of, name_identities, require_same_identities, require_same_images
 from vireid.launch.launch import prepare
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from vireid.core.config.settings import ImageSettings
-from vireid.core.errors import VireidError
 from vireid.core.types import VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.launch import image_checks
 from vireid.launch.image_checks import check_images, warn_skipped
 

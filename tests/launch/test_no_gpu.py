@@ -9,7 +9,7 @@ import torch
 
 from vireid.console import warn
 from vireid.core.config.settings import TrainingSettings
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch import fabric
 from vireid.launch.fabric import make_fabric, why_no_gpu
 

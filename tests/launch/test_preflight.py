@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vireid.core.config import files as config
-from vireid.core.errors import VireidError, raise_all
+from vireid.errors import VireidError, raise_all
 from vireid.launch.launch import prepare
 from vireid.launch.preflight import attempt_all, find_problems, on_meta, preflight
 from vireid.plugin_manager.manager import create_manager

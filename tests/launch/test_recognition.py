@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.recognition import recognize
 from vireid.plugin_manager.manager import create_manager
 from vireid.synth import synthesize

@@ -9,7 +9,7 @@ import pytest
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
+from vireid.errors import UnknownComponent, UnknownKey, VireidError, WrongValue
 from vireid.launch.resolve import Record, read, resolve
 from vireid.plugin_manager.manager import create_manager
 
@@ -89,9 +89,9 @@ def test_errors_have_a_path_and_a_code(manager):
     options = ['training.epoch=3', 'images.size=3', "model.weighter={'type': 'Fixd'}"]
     with pytest.raises(VireidError) as caught:
         resolve(DEMO, Overrides(options=options), manager=manager)
-    found = {(error.path, error.code) for error in caught.value.errors}
-    assert found >= {('training.epoch', 'unknown-key'), ('images.size', 'wrong-value')}
-    assert ('model.weighter', 'unknown-component') in found
+    found = {(error.path, type(error)) for error in caught.value.errors}
+    assert found >= {('training.epoch', UnknownKey), ('images.size', WrongValue)}
+    assert ('model.weighter', UnknownComponent) in found
 
 
 def test_a_given_manager_is_not_changed_by_the_plugin_files_of_a_config(manager, tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.boundary import checkpoint
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.run_folder import choose_folder
 
 CONTENT = {'model': {'w': torch.zeros(1)}, 'config': {}}

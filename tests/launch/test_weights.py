@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vireid.boundary import checkpoint
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.weights import initialize_from, restore_model
 
 

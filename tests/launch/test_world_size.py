@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vireid.boundary import checkpoint
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.launch import train
 
 

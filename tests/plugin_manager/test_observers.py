@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import Hooks, PluginManager, hookimpl
 from vireid.plugin_manager.observers import Observers
 

@@ -13,9 +13,9 @@ from vireid.boundary import config_text
 from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import Sample
+from vireid.errors import VireidError
 from vireid.exchange import features
 from vireid.plugin_manager.manager import create_manager
 

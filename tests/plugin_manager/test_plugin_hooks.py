@@ -9,7 +9,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.config import files as config
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import PluginConflict, PluginManager, PluginProblem, create_manager, hookimpl
 
 PLUGIN = """

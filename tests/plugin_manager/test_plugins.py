@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vireid.cli import main
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import PluginManager, create_manager, hookimpl
 from vireid.plugins import COMPONENTS
 

@@ -9,7 +9,7 @@ import pytest
 import vireid
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import PluginInfo, create_manager
 from vireid.plugin_manager.requirements import require
 

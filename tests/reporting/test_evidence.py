@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.collect import collect
 from vireid.reporting.evidence import Evidence
 

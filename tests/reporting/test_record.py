@@ -7,8 +7,8 @@ import json
 import pytest
 
 from vireid.cli import main
-from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
+from vireid.errors import VireidError
 from vireid.reporting import record
 from vireid.reporting.collect import collect
 from vireid.reporting.record import read_metrics, read_run, read_runs

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring import results
+from vireid.errors import VireidError
 from vireid.reporting import result_file
 from vireid.reporting.record import read_run
 from vireid.reporting.result_file import which_weights

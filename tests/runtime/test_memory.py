@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.runtime.memory import within_memory
 
 

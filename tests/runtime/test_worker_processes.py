@@ -25,8 +25,8 @@ from PIL import Image
 
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.loader import SHARED_MEMORY, WorkerDied, _collate_in_worker, _todo, evaluation_loader
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Sample
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.runtime import worker_processes
 from vireid.runtime.worker_processes import START_METHOD, start_method

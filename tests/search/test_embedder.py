@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import vireid
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.search.gallery import find_gallery
 
 PLUGIN = faults.__file__

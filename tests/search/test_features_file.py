@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.search.features_file import write_features
 
 FEATURES = np.arange(6, dtype=np.float32).reshape(3, 2)

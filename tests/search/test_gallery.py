@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.search.gallery import GalleryImage, find_gallery
 
 

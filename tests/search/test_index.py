@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import vireid
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.runtime.lock import exclusive
 from vireid.search import building
 from vireid.search.building import build

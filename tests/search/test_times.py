@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from PIL import Image
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.search.times import find_time, parse_time
 
 NIGHT = datetime(2026, 11, 29, 22, 41, 5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torchvision
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.search.embedder import load
 from vireid.search.gallery import GalleryImage, find_gallery
 from vireid.search.zero_shot import make_zero_shot

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.serve import listening
 from vireid.serve.listening import Address, _listen
 

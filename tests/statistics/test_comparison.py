@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.statistics import comparison
 from vireid.statistics.comparison import bootstrap, over_seeds, seeds_for
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.statistics.interval import identity_interval
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.statistics.seeds import mean_interval, repeat_interval
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vireid
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.studies.comparison import compare_systems
 from vireid.studies.comparison_page import render
 from vireid.studies.systems import read_systems

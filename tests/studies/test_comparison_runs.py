@@ -8,7 +8,7 @@ import pytest
 
 import vireid
 from vireid.boundary import config_text
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.studies import comparison_runs, launching
 from vireid.studies.jobs import Job
 from vireid.studies.systems import read_systems

@@ -10,7 +10,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.config.same_run import changes
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launcher_types import JobState
 from vireid.plugin_manager.manager import create_manager
 from vireid.runtime.signals import Interrupted

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.statistics.seeds import repeat_interval
 from vireid.studies.ablation import Table

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from vireid.cli import main
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.studies.systems import read_systems
 from vireid.studies.tables import Cell, PaperTable, make_table
 

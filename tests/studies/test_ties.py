@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from vireid.boundary import config_text
-from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import score
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.reporting.record import read_run
 from vireid.statistics.scores import METRICS, metric_values
 from vireid.studies.curve import paired_gain

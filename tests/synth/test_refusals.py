@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.synth import draw, generate, person, synthesize
 
 

@@ -10,8 +10,8 @@ import torch
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, FeatureSpec, Progress
+from vireid.errors import VireidError
 from vireid.launch.fabric import make_fabric
 from vireid.launch.weights import started_afresh
 from vireid.plugin_manager.manager import create_manager

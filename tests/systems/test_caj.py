@@ -9,8 +9,8 @@ import torch
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.losses.enhanced_squared_difference import EnhancedSquaredDifference
 from vireid.runtime.randomness import seeded

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress
+from vireid.errors import VireidError
 from vireid.launch.fabric import make_fabric
 from vireid.plugin_manager.manager import create_manager
 from vireid.runtime.batch_norm import synchronize_norms

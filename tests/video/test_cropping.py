@@ -22,7 +22,7 @@ import walking
 from PIL import Image
 
 from vireid.cli import main
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.video import cropping, folder
 from vireid.video.cropping import Settings, crop_video
 from vireid.video.folder import open_folder

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.video.frames import Frame, Video, first_frame
 
 

@@ -17,7 +17,7 @@ from vireid.boundary.checkpoint_schema import SCHEMA
 from vireid.boundary.reading import reads, reason
 from vireid.boundary.tensors import is_foreign, load_tensors
 from vireid.boundary.writing import open_whole
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 FORMAT = 2  # other formats are rejected
 MAX_KEPT = 100  # most checkpoints to keep

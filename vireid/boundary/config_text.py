@@ -11,7 +11,7 @@ import yaml
 from vireid.boundary.reading import parse_json, read_text, reads, require_small
 from vireid.boundary.received import DATA
 from vireid.boundary.yaml_text import NODES, Dumper, Loader
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 BYTES = 2**20  # size limit of a YAML or JSON config; vireid's own take 20 KiB
 

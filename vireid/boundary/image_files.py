@@ -13,7 +13,7 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from vireid.boundary.image_headers import require_quick
 from vireid.boundary.reading import error_text, open_regular, reads
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 # Pillow supports many more, but starts programs for some (PostScript) or opens files that an image names
 FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000')

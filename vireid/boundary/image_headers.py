@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 SCAN, MAX_SCANS = b'\xff\xda', 100  # of a JPEG; programs write about ten
 MAX_SEGMENTS = 2000  # of a JPEG before its pixels, and bytes that fill the space between them; a profile takes 255

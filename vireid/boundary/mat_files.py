@@ -9,7 +9,7 @@ from vireid.boundary.mat5 import read_mat5
 from vireid.boundary.mat_hdf5 import read_hdf5
 from vireid.boundary.mat_limits import Room
 from vireid.boundary.reading import open_regular
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 HDF5 = b'\x89HDF\r\n\x1a\n'
 

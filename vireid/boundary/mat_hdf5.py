@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vireid.boundary.mat_limits import Room
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3  # MATLAB uses the first; hdf5storage, a Python package, all of them
 CHUNKS = 10_000  # of a dataset: the library allocates 4 KB for each declared chunk

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vireid.boundary.reading import ARRAYS, DEPTH
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 PARTS = 200_000  # cells, counting shared ones at every reference, and HDF5 chunks; `export` writes half as many
 

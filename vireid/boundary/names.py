@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 MAX_GROUPS = 5
 CAMERA = re.compile(r'cam(?:era)?[ _-]?(\d{1,9})', re.IGNORECASE | re.ASCII)

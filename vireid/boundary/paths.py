@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 MAX_LENGTH = 100  # characters of a name; folders and files append to it, and file systems stop at 255 bytes
 # Windows device names, with any suffix

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from vireid.boundary.open_flags import BINARY, NO_BLOCK
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 P = ParamSpec('P')
 R = TypeVar('R')

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.paths import is_inside
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 DATA = ('.yaml', '.yml', '.json')
 ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+://|\\\\', re.IGNORECASE)  # a URL, or a Windows network share

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vireid.boundary.open_flags import BINARY, NO_BLOCK, NO_FOLLOW
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 # another user may plant a link or a pipe in a shared folder: links are not followed, and pipes do not block
 GUARDED = NO_FOLLOW | NO_BLOCK | BINARY

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vireid.boundary.reading import duplicate, read_bytes
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 DELIMITERS = ',;\t'
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split', 'time', 'track')  # all that any table is read for

@@ -14,7 +14,7 @@ from torch import Tensor, isfinite
 from vireid.boundary.reading import error_text, open_regular, reads
 from vireid.boundary.showing import one_line
 from vireid.boundary.tensors import CodeFound, UnreadNumbers, is_foreign, load_tensors, tensors
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 # what a network expects, by name: its tensor, or only the shape; None means any shape
 Shapes = Mapping[str, Tensor | tuple[int, ...] | None]

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from vireid.boundary.reading import duplicate, require_whole_characters
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 MAX_DIGITS = 100  # characters of a number
 NODES, DEPTH = 50_000, 64  # of a file; vireid's own configs have at most 600 nodes

@@ -15,7 +15,7 @@ from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.commands import GROUPS, NAMES
 from vireid.console.os_errors import explain
 from vireid.console.streams import find_lost, process_name, surviving
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.errors import VireidError, did_you_mean
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import Command

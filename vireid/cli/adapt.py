@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vireid.cli.arguments import add_plugin_argument
 from vireid.console.progress_bar import named_progress_bar
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

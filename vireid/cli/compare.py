@@ -11,7 +11,7 @@ from pathlib import Path
 from vireid.cli import arguments
 from vireid.console.number_ranges import parse_numbers
 from vireid.console.warn import warn_once
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

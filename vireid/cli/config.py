@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from vireid.cli.arguments import add_options_argument, add_plugin_arguments, make_manager, overrides_of
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

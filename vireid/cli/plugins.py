@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vireid.cli.arguments import add_plugin_arguments, make_manager
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

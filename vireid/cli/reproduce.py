@@ -12,7 +12,7 @@ from pathlib import Path
 from vireid.cli import arguments
 from vireid.console.questions import ask, is_interactive
 from vireid.console.warn import warn_once
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from vireid.cli.arguments import RERANK, add_options_argument, add_plugin_arguments, make_manager
 from vireid.console.progress_bar import progress_bar
 from vireid.console.warn import warn_once
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

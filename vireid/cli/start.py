@@ -13,7 +13,7 @@ from pathlib import Path
 from vireid.cli.arguments import add_options_argument, add_plugin_argument
 from vireid.cli.output import run_step
 from vireid.console.questions import ask, is_interactive
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vireid.cli import arguments
 from vireid.cli.output import print_result
 from vireid.console.warn import warn_once
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 if TYPE_CHECKING:
     from vireid.core.config.experiment import Experiment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 MAX_NUMBERS = 1000  # numbers in one text; more is probably a typo
 

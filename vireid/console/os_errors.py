@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 ADVICE = {
     (errno.ENOSPC, errno.EDQUOT): 'free some space',

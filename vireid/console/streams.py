@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from vireid.boundary.showing import printable
 from vireid.console.os_errors import explain
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 # errors that mean that the other end of a pipe, a socket or a terminal is closed
 GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, errno.ESHUTDOWN}

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 
 # the first epoch, counted from 0, and the epoch before which it ends; None: it never ends
 Epochs = tuple[Annotated[int, Ge(0)], Annotated[int, Ge(1)] | None]

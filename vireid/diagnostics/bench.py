@@ -20,9 +20,9 @@ from PIL import Image
 from vireid.console.wording import aligned, counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import usable_cores
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, VISIBLE, Sample
 from vireid.diagnostics.step_loop import LoaderLoop, StepLoop
+from vireid.errors import VireidError
 from vireid.launch.generated_people import IDENTITIES
 from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS
 from vireid.launch.precision import BF16, FLOAT32, choose, native_bf16

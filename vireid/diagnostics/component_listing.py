@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import Components
 from vireid.diagnostics.component_description import Description, describe
+from vireid.errors import VireidError, did_you_mean
 from vireid.interfaces import KINDS, given
 
 

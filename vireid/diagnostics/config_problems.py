@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
+from vireid.errors import VireidError
 from vireid.launch.resolve import read
 
 # may be unset in a config, because the command that starts a run provides it

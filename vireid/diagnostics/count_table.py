@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vireid.boundary.showing import markdown
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.diagnostics.count import HEADER, count
+from vireid.errors import VireidError
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
 

@@ -15,10 +15,10 @@ from PIL import Image
 
 from vireid.boundary.image_files import RawImage, ScaleRaw, has_more_frames, read_pixels
 from vireid.console.wording import aligned, counted
-from vireid.core.errors import IncompleteData, VireidError, indented
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulness
 from vireid.diagnostics.near_copies import SIDE, near_copies
+from vireid.errors import IncompleteData, VireidError, indented
 from vireid.interfaces import Dataset
 
 MAX_LISTED = 5  # examples of each problem

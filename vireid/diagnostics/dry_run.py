@@ -15,12 +15,12 @@ from vireid.boundary.tracebacks import raised_at
 from vireid.console.wording import counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
-from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import Progress, Sample
 from vireid.diagnostics.wiring import mermaid, wiring_table
+from vireid.errors import VireidError, raise_all
 from vireid.interfaces import Model, Similarity, Step
 from vireid.launch import precision
 from vireid.launch.cost import CostEstimate, cost_lines

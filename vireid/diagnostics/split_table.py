@@ -11,9 +11,9 @@ from typing import Any
 
 from vireid.boundary.writing import write_whole
 from vireid.console.wording import aligned, counted
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.types import MODALITIES, Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 from vireid.launch.recognition import has_table, holds_people
 from vireid.statistics.interval import FEW, what_few_allow

@@ -21,9 +21,9 @@ from vireid.console.wording import counted
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers, evaluation_loader
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Batch, Modality
+from vireid.errors import VireidError
 from vireid.exchange.models import load
 from vireid.exchange.norm_statistics import augmented, balanced_batches, estimate_norms, find_norms
 from vireid.exchange.unlabeled_images import find_images

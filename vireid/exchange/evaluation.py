@@ -10,13 +10,13 @@ from vireid.boundary import checkpoint, config_text
 from vireid.boundary.image_files import spelled
 from vireid.boundary.writing import write_whole
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.training.state import state_of, versions
 from vireid.core.types import Progress, Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset, Model
 from vireid.launch.contents import content_numbers, require_no_twins, require_unseen
 from vireid.launch.data_name import data_name

@@ -8,11 +8,11 @@ from typing import Any
 
 from vireid.boundary.showing import one_line
 from vireid.core.config.overrides import override
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import Components
 from vireid.core.scoring import results
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.results import Results
+from vireid.errors import VireidError, did_you_mean
 from vireid.exchange import features, matlab_features
 from vireid.exchange.features import SavedFeatures
 from vireid.exchange.matlab_features import MatlabFeatures

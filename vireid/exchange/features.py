@@ -17,11 +17,11 @@ from vireid.boundary.reading import RECORD, duplicate, load_arrays, parse_json, 
 from vireid.boundary.writing import open_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import thaw
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 from vireid.runtime.processes import world
 

@@ -12,9 +12,9 @@ import numpy as np
 from vireid.boundary.mat_files import read_cell, read_variable
 from vireid.boundary.reading import read_text, reads
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError, did_you_mean
 from vireid.exchange.features import SavedFeatures
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}

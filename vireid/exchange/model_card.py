@@ -8,8 +8,8 @@ from typing import Any
 
 from vireid.boundary.showing import markdown, markdown_block, markdown_code, one_line
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.scoring import results
+from vireid.errors import VireidError
 from vireid.reporting import result_file
 
 

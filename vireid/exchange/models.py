@@ -15,7 +15,7 @@ from vireid.boundary.paths import inside
 from vireid.boundary.reading import reads
 from vireid.boundary.weights import require_modest_header
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
+from vireid.errors import UnknownComponent, VireidError
 from vireid.exchange.evaluation import is_fitted
 from vireid.interfaces import Model
 from vireid.launch.resolve import Record, resolve
@@ -55,7 +55,7 @@ def load(
     except VireidError as error:
         named = content['config'].get('plugins', [])
         absent = set(named) - {str(Path(file).resolve()) for file in plugins}
-        unknown = any(problem.code == 'unknown-component' for problem in error.errors or (error,))
+        unknown = any(isinstance(problem, UnknownComponent) for problem in error.errors or (error,))
         if manager is not None or not absent or not unknown:
             raise
         raise VireidError(

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vireid.core.data.image_set import Key
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Modality, Progress, Sample
+from vireid.errors import VireidError
 from vireid.exchange.unlabeled_images import MIN_IMAGES
 from vireid.interfaces import Model
 

@@ -20,9 +20,9 @@ from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.same_run import changes, named, read_sections
-from vireid.core.errors import VireidError
 from vireid.core.scoring.results import QUERIES
 from vireid.core.types import MODALITIES
+from vireid.errors import VireidError
 from vireid.exchange.models import load, load_weights
 from vireid.exchange.public_config import public_config
 from vireid.exchange.publish_card import measured_rows, not_measured, release_card

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.paths import inside, is_name
 from vireid.boundary.reading import RECORD as MAX_BYTES
 from vireid.boundary.reading import open_regular, parse_json, read_text, reads
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.statistics.scores import METRICS
 
 RECORD, SUMS = 'release.json', 'SHA256SUMS'

@@ -21,8 +21,8 @@ from vireid.boundary.reading import duplicate
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.core.config.frozen import thaw
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality
+from vireid.errors import VireidError
 from vireid.exchange.model_card import model_card
 from vireid.exchange.models import load
 from vireid.exchange.public_config import public_config

@@ -20,8 +20,8 @@ from vireid.boundary import checkpoint as checkpoints
 from vireid.boundary.weights import Shapes, find_weights, is_checkpoint, read_weights
 from vireid.console.wording import counted
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.core.training.state import versions
+from vireid.errors import VireidError
 from vireid.exchange.released_rules import CLASSIFIER, SYSTEMS, copy, find_rule, number_non_local
 from vireid.launch.preflight import on_meta
 from vireid.launch.resolve import resolve

@@ -10,8 +10,8 @@ from vireid.boundary.image_files import SUFFIXES
 from vireid.boundary.names import find_listed
 from vireid.boundary.reading import reads
 from vireid.boundary.tables import read_csv
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Modality, Sample
+from vireid.errors import VireidError, did_you_mean
 
 FOLDER = 'a folder with visible/ and infrared/, which hold images or folders of images'
 TABLE = 'a CSV file with the columns path and modality'

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES
+from vireid.errors import VireidError
 from vireid.labeling.tracks import Track
 
 DISTANCE = 0.35  # 1 - mean cosine similarity of two groups up to which they are one: few wrong, some people in parts

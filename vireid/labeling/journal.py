@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import parse_json, read_lines, reads
 from vireid.boundary.writing import open_to_append
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 FILE = 'answers.jsonl'
 MAX_BYTES, MAX_LINE_BYTES, MAX_LINES = 256 * 2**20, 8 * 2**20, 1_000_000

@@ -11,8 +11,8 @@ from typing import Literal
 
 from vireid.boundary.paths import inside
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES
+from vireid.errors import VireidError
 from vireid.labeling.grouping import propose_groups
 from vireid.labeling.journal import FILE, Journal, answer
 from vireid.labeling.manifest import FILE as MANIFEST

@@ -12,8 +12,8 @@ from typing import Any
 from vireid.boundary.names import camera_number
 from vireid.boundary.writing import open_whole
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES
+from vireid.errors import VireidError
 from vireid.labeling.people import People
 from vireid.labeling.tracks import Track
 from vireid.plugin_manager.manager import create_manager

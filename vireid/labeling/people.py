@@ -9,7 +9,7 @@ import numpy as np
 
 from vireid.boundary.names import look, plain_name
 from vireid.boundary.paths import is_name
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.labeling.journal import Answer
 from vireid.labeling.tracks import Track
 

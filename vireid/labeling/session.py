@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vireid.console.progress_bar import named_progress_bar
-from vireid.core.errors import VireidError
 from vireid.core.types import Modality
+from vireid.errors import VireidError
 from vireid.labeling.labels import INDEX, Labels, drop_outdated, embed, only_one
 from vireid.labeling.tracks import find_crops
 from vireid.search import zero_shot

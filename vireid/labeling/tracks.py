@@ -16,8 +16,8 @@ from vireid.boundary.paths import is_inside
 from vireid.boundary.reading import reads
 from vireid.boundary.tables import read_csv
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality
+from vireid.errors import VireidError
 from vireid.search.entries import Entry, time_of
 from vireid.search.gallery import GalleryImage, find_gallery
 from vireid.search.index import Index

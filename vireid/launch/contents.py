@@ -11,8 +11,8 @@ import numpy as np
 from vireid.boundary.reading import content_digest
 from vireid.core.config.settings import ImageSettings
 from vireid.core.data.images import fingerprint
-from vireid.core.errors import VireidError
 from vireid.core.types import Sample, Trial
+from vireid.errors import VireidError
 from vireid.interfaces import Reader
 from vireid.runtime.processes import gather_objects, world
 

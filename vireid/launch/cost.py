@@ -15,9 +15,9 @@ from typing import Any
 
 from vireid.console.wording import aligned, counted
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import component_type
 from vireid.core.types import INFRARED, VISIBLE, Modality, Sample
+from vireid.errors import VireidError, did_you_mean
 from vireid.interfaces import Dataset
 from vireid.launch.precision import AUTO, FLOAT32
 from vireid.launch.work import Work, count_work

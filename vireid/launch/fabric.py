@@ -17,7 +17,7 @@ from torch import distributed as dist
 
 from vireid.console.warn import warn_once
 from vireid.core.config.settings import TrainingSettings
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch import precision
 from vireid.launch.connections import watched_connections
 from vireid.runtime.processes import gather_objects

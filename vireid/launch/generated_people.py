@@ -9,9 +9,9 @@ from torch import Tensor
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import component_type
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 
 IDENTITIES = 100  # an arbitrary number, since no data is read

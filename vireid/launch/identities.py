@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.types import Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 
 MAX_NAMES = 5

@@ -13,8 +13,8 @@ from typing import Any
 from vireid.boundary.image_files import RawImage, is_raw
 from vireid.core.config.settings import ImageSettings
 from vireid.core.data.images import Decoder
-from vireid.core.errors import VireidError
 from vireid.core.types import Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 from vireid.runtime.processes import gather_objects, world
 

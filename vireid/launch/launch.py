@@ -16,13 +16,13 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import BatchStream, default_workers
-from vireid.core.errors import VireidError, raise_all
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.training.selection import Selection
 from vireid.core.training.trainer import Setup, Trainer
 from vireid.core.types import Progress, Sample
+from vireid.errors import VireidError, raise_all
 from vireid.interfaces import Dataset, Model, Sampler
 from vireid.launch import precision
 from vireid.launch.bf16_check import settle_precision

@@ -21,12 +21,12 @@ from lightning_fabric.accelerators import CPUAccelerator
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 
-from vireid.core.config.experiment import DROPPABLE_CODES, SETTINGS, Experiment, check_config, sections
+from vireid.core.config.experiment import DROPPABLE, SETTINGS, Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
 from vireid.core.config.transform_chain import TransformChain
-from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
 from vireid.core.types import VISIBLE, Modality, Progress
+from vireid.errors import MissingFile, MissingPackage, VireidError, raise_all
 from vireid.interfaces import Step
 from vireid.launch.random_weights import SkipRandomWeights
 from vireid.runtime.randomness import preserved
@@ -77,10 +77,10 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
     known = sections().parameters
     whole = {name: config[name] for name in known if name in config}
     whole_enough = all(isinstance(whole.get(name), dict) for name, parameter in known.items() if parameter.required)
-    if not whole_enough or any(problem.code == 'missing-package' for problem in problems):
+    if not whole_enough or any(isinstance(problem, MissingPackage) for problem in problems):
         return problems  # missing parts explain why others cannot be built
     reported = {problem.path for problem in problems}
-    rest = _without(whole, [problem.path for problem in problems if problem.code in DROPPABLE_CODES])
+    rest = _without(whole, [problem.path for problem in problems if isinstance(problem, DROPPABLE)])
     unbuilt = _building(_partial_experiment(rest, manager), trains=False, wrong=bool(problems))
     return problems + [error for error in unbuilt if error.path not in reported]
 
@@ -102,7 +102,7 @@ def missing_init(init: Any) -> list[VireidError]:
     if not isinstance(init, str) or Path(init).is_file():
         return []
     todo = 'give the path of a .pt file of a run'
-    return [VireidError(f'training.init: no checkpoint {init}', todo=todo, path='training.init', code='missing-file')]
+    return [MissingFile(f'training.init: no checkpoint {init}', todo=todo, path='training.init')]
 
 
 def _without(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:

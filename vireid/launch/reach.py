@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.received import ADDRESS, DATA, texts
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.interfaces import Logger, Reader
 
 

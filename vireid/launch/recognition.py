@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.types import MODALITIES
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 from vireid.launch.data_name import is_generated
 

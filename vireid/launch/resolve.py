@@ -11,11 +11,11 @@ from typing import Any
 
 from vireid.console.warn import warn_once
 from vireid.core.config import files
-from vireid.core.config.experiment import DROPPABLE_CODES, Experiment, check_config
+from vireid.core.config.experiment import DROPPABLE, Experiment, check_config
 from vireid.core.config.overrides import Origins, Overrides, apply, override, split_key, without_delete
-from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.signature import signature_of
+from vireid.errors import VireidError, raise_all
 from vireid.launch.reach import leave_out
 
 
@@ -139,7 +139,7 @@ def _read_as_text(sections: dict[str, Any], options: Any, manager: Manager) -> N
     problems = check_config(sections, manager) if texts else []
     for key, text in texts.items():
         if '.'.join(split_key(sections, key)) in {
-            problem.path for problem in problems if problem.code in DROPPABLE_CODES
+            problem.path for problem in problems if isinstance(problem, DROPPABLE)
         }:
             changed = copy.deepcopy(sections)
             override(changed, f'{key}={text.strip()!r}')

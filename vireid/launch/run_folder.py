@@ -10,7 +10,7 @@ from pathlib import Path
 from vireid.boundary import checkpoint
 from vireid.console.warn import warn_once
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.reach import reaching
 from vireid.launch.weights import newest
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 
 

@@ -24,7 +24,7 @@ from vireid.boundary.weights import (
     require_finite,
     without_names,
 )
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.preflight import on_meta
 from vireid.launch.random_weights import SkipRandomWeights
 

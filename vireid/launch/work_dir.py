@@ -10,10 +10,10 @@ from vireid.boundary.config_text import read_record
 from vireid.boundary.image_files import SUFFIXES
 from vireid.boundary.paths import inside, is_inside
 from vireid.boundary.reading import read_json
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 from vireid.launch.recognition import is_dataset
 

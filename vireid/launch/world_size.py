@@ -8,8 +8,8 @@ from typing import Any
 
 from vireid.console.wording import counted
 from vireid.core.config.same_run import read_sections
-from vireid.core.errors import VireidError
 from vireid.core.training.run import Run
+from vireid.errors import VireidError
 from vireid.interfaces import Sampler
 from vireid.runtime.processes import world
 

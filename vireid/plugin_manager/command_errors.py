@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.info import Command
 
 

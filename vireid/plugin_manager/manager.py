@@ -22,8 +22,8 @@ from typing import Any
 import pluggy
 
 from vireid.boundary.plugin_files import run_file
-from vireid.core.errors import VireidError, did_you_mean, nearest
 from vireid.core.registry.components import Components, NameTaken
+from vireid.errors import VireidError, did_you_mean, nearest
 from vireid.plugin_manager.hooks import API, Hooks, hookimpl
 from vireid.plugin_manager.info import Command, PluginInfo
 from vireid.plugin_manager.observers import Observers

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from vireid import __version__
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 PYPROJECT = """[build-system]
 requires = ["setuptools>=77"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pluggy
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)  # errors of the disk, not of a callback
 

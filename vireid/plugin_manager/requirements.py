@@ -8,10 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from vireid.core.errors import VireidError
+from vireid.errors import MissingPackage, VireidError
 from vireid.plugin_manager.info import PluginInfo
-
-LACKING = {'path': 'requires', 'code': 'missing-package'}
 
 
 def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[VireidError]:
@@ -45,20 +43,25 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
             installed = version(needed.name)
         except PackageNotFoundError:
             problems.append(
-                VireidError(f'requires: the package {needed.name} is not installed', todo=install, **LACKING)
+                MissingPackage(f'requires: the package {needed.name} is not installed', todo=install, path='requires')
             )
             continue
         if not needed.specifier.contains(installed, prereleases=True):
             problems.append(
-                VireidError(
-                    f'requires: {needed.name} is {installed}', allowed=str(needed.specifier), todo=install, **LACKING
+                MissingPackage(
+                    f'requires: {needed.name} is {installed}',
+                    allowed=str(needed.specifier),
+                    todo=install,
+                    path='requires',
                 )
             )
             continue
         own = [p for p in plugins if _normal(p.distribution) == _normal(needed.name)]
         if own and all(p.status != 'active' for p in own):
             problems.append(
-                VireidError(f'requires: {own[0].line()}', todo='fix the plugin, or see `vireid plugins`', **LACKING)
+                MissingPackage(
+                    f'requires: {own[0].line()}', todo='fix the plugin, or see `vireid plugins`', path='requires'
+                )
             )
     return problems
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, Modality
+from vireid.errors import VireidError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation
 OTHER = {VISIBLE: INFRARED, INFRARED: VISIBLE}

@@ -19,9 +19,9 @@ from vireid.boundary.plugin_files import code_digests
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.console.warn import warn_once
-from vireid.core.errors import VireidError
 from vireid.core.training.run import RECORD, Run
 from vireid.core.types import Sample
+from vireid.errors import VireidError
 from vireid.plugins.git_commit import commit
 from vireid.reporting.record import changed_plugins, read_provenance
 from vireid.runtime.processes import world

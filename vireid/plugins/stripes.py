@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def stripes(height: int, parts: int, overlap: float = 0.0) -> list[tuple[int, int]]:

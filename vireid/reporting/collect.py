@@ -11,11 +11,11 @@ from PIL import Image
 from vireid.boundary.image_files import ScaleRaw, read_pixels
 from vireid.console.wording import counted
 from vireid.core.data.images import Decoder
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import labels
 from vireid.core.types import MODALITIES, Sample, Trial
+from vireid.errors import VireidError
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.explain import ImagePair, explain
 from vireid.reporting.graph import describe_graph

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.reading import RECORD, load_arrays, reads
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.result_file import ROWS, require_rows
 
 FILE = 'report.npz'

@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vireid.core.data.images import Decoder
-from vireid.core.errors import VireidError
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Modality, Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Model
 from vireid.reporting.swaps import swap_grid
 from vireid.reporting.translate import translations

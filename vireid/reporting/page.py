@@ -14,8 +14,8 @@ from typing import Any
 
 from vireid.boundary import config_text
 from vireid.boundary.writing import write_whole
-from vireid.core.errors import VireidError
 from vireid.core.scoring.results import metrics_in_percent, valid_queries
+from vireid.errors import VireidError
 from vireid.reporting import markup
 from vireid.reporting.embedding_plane import embedding_plane
 from vireid.reporting.evidence import Evidence

@@ -17,9 +17,9 @@ from vireid.boundary.paths import inside
 from vireid.boundary.reading import RECORD as MAX_BYTES
 from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
-from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
+from vireid.errors import VireidError
 from vireid.reporting import evidence, result_file
 from vireid.reporting.evidence import Evidence
 from vireid.statistics.identical import identical_note

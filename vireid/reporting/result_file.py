@@ -14,8 +14,8 @@ from typing_extensions import TypedDict
 
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import RECORD, load_arrays, parse_json, read_text, reads
-from vireid.core.errors import VireidError
 from vireid.core.scoring.results import FILE, QUERIES, described
+from vireid.errors import VireidError
 from vireid.statistics.interval import add_intervals
 from vireid.statistics.scores import METRICS, metric_values
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 _HELD: set[int] = set()  # descriptors of the folders locked by this process
 

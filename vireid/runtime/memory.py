@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 @contextmanager

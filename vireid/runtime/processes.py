@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 SILENCE = 60  # seconds without a sign of life after which a machine counts as lost
 # phrases of gloo and torch, by what has happened

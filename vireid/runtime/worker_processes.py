@@ -17,7 +17,7 @@ import cloudpickle
 
 from vireid.boundary.plugin_files import Sources, run_again, sources
 from vireid.console.streams import surviving
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 START_METHOD = 'VIREID_START_METHOD'
 ELSE = f'set images.workers=0, or, on Linux, the environment variable {START_METHOD}=fork'

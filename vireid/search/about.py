@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import parse_json, read_text, reads
 from vireid.boundary.writing import write_whole
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 ABOUT = 'index.json'
 FORMAT = 1

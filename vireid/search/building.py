@@ -15,8 +15,8 @@ from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest
 from vireid.boundary.showing import one_line
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.types import Modality
+from vireid.errors import NoMatch, VireidError
 from vireid.runtime.lock import exclusive
 from vireid.search.about import ABOUT, FORMAT, read_about, write_about
 from vireid.search.embedder import Embedder
@@ -220,9 +220,9 @@ def _plan(
             digest = content_digest(image.path)
             modality = image.modality or _guess(image.path, old, digest)
             time, time_from = (image.time, 'table') if image.time else _find_time(image.path, time_pattern)
+        except NoMatch:  # of the name with --time-pattern, which needs correction
+            raise
         except VireidError as error:
-            if error.code == 'no-match':  # of the name with --time-pattern, which needs correction
-                raise
             plan.unreadable.append(error.given)
             continue
         except OSError as error:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from vireid.boundary import checkpoint as checkpoints
 from vireid.core.data.images import Decoder, decoder
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.registry.signature import named_arguments
 from vireid.core.scoring.embedding import embed_samples
 from vireid.core.types import MODALITIES, Modality, Sample
+from vireid.errors import VireidError
 from vireid.exchange.models import load as load_model
 from vireid.exchange.models import load_weights
 from vireid.search.modality import guess_modality

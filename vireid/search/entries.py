@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.reading import reads
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality
+from vireid.errors import VireidError
 
 FORMAT = 1
 COLUMNS = ('row', 'path', 'modality', 'guessed', 'camera', 'time', 'time_from', 'size', 'changed', 'digest')

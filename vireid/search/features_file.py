@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vireid.boundary.writing import open_whole
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 Columns = Mapping[str, Sequence[str]]
 

@@ -12,8 +12,8 @@ from vireid.boundary.image_files import SUFFIXES
 from vireid.boundary.names import camera_name, camera_number, find_listed
 from vireid.boundary.reading import reads
 from vireid.boundary.tables import read_csv
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality
+from vireid.errors import VireidError
 from vireid.search.times import parse_time
 
 ALLOWED = 'images, a folder with images at any depth, or a table (CSV) with the column path, and optionally modality, '

@@ -16,8 +16,8 @@ from vireid.boundary.open_flags import BINARY, NO_FOLLOW
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest, error_text
 from vireid.boundary.received import ADDRESS, texts
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import Modality
+from vireid.errors import VireidError, did_you_mean
 from vireid.interfaces import Index as Component
 from vireid.plugin_manager.manager import create_manager
 from vireid.search.about import REBUILD, read_about

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.config.overrides import override
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.search import zero_shot
 from vireid.search.about import ABOUT, OPTIONS, read_about
 from vireid.search.index import ZERO_SHOT

@@ -8,7 +8,7 @@ from typing import Any
 
 from vireid.console.progress_bar import progress_bar
 from vireid.console.warn import warn_once
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.fabric import make_fabric
 from vireid.search.embedder import Embedder, load
 from vireid.search.gallery import GalleryImage

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vireid.boundary.writing import write_whole
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting import markup
 from vireid.search.confidence import percent
 from vireid.search.index import Hit, Index

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vireid.boundary.image_files import open_image
 from vireid.boundary.reading import open_regular
-from vireid.core.errors import VireidError
+from vireid.errors import NoMatch, VireidError
 
 # 20261129_224105, 2026-11-29T22-41-05, 2026-11-29 22:41:05.250, 2026-11-29 10.41.05 PM, 20261129_224105250
 # (milliseconds), 20261129T224105Z, 20261129T224105+0100; no digit before or after
@@ -84,11 +84,10 @@ def _by_pattern(stem: str, pattern: str, path: str | Path) -> datetime:
         kept = match.groups()[::2]  # without the text that the stars match
         return datetime.strptime('\n'.join(kept), '\n'.join(pattern.split('*')))
     except ValueError as error:
-        raise VireidError(
+        raise NoMatch(
             f'{path}: its name does not match --time-pattern {pattern!r}',
             allowed='strptime codes, and * for any text, as in cam4_%Y%m%d-%H%M%S_*',
             todo='correct the pattern, or list the times in the column `time` of a table',
-            code='no-match',
         ) from error
 
 

@@ -13,9 +13,9 @@ from vireid.core.config.overrides import Overrides
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import evaluation_loader
-from vireid.core.errors import VireidError
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Model
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager

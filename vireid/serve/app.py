@@ -23,8 +23,8 @@ from vireid.boundary.paths import inside
 from vireid.boundary.reading import parse_json, reason
 from vireid.boundary.showing import csv_cell, printable
 from vireid.boundary.writing import open_to_append
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality
+from vireid.errors import VireidError
 from vireid.search.confidence import FALSE_ALARMS, judge, percent
 from vireid.search.index import Hit, Index, Where
 from vireid.search.modality import guess_modality

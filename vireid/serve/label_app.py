@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from vireid.boundary.reading import parse_json, reason
 from vireid.boundary.showing import printable
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.labeling.journal import Kind
 from vireid.labeling.labels import Labels
 from vireid.labeling.people import Contradiction, Rows

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 ANY = ('0.0.0.0', '::', '')  # noqa: S104 - all addresses of this machine, recognized here and not bound

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from vireid.boundary.showing import printable
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.markup import asset
 
 LOCAL = ('127.0.0.1', 'localhost')

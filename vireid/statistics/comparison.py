@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from scipy.stats import chi2, nct
 from scipy.stats import t as student
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 DRAWS = 2000
 MAX_SEEDS = 50  # the largest recommendation

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 # The prior, in identities: Jeffreys' half a hit and half a miss for the mean, and half a degree of freedom for the
 # variance, which is then that of identities whose queries are all right or all wrong.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t as student
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.statistics.comparison import PRIOR_DEVIATION, PRIOR_FREEDOM
 
 

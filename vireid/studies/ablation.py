@@ -14,7 +14,7 @@ from vireid.boundary.showing import one_line, printable
 from vireid.boundary.writing import write_whole
 from vireid.console.wording import aligned, counted
 from vireid.core.config.files import SUFFIXES
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.errors import VireidError, did_you_mean
 from vireid.reporting.record import read_run
 from vireid.runtime.processes import world
 from vireid.studies import comparison_page

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.manager import Manager
+from vireid.errors import VireidError, did_you_mean
 from vireid.launch.resolve import resolve
 from vireid.studies.ablation import Row, Table
 from vireid.studies.jobs import Job, make_job

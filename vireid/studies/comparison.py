@@ -16,7 +16,7 @@ import numpy as np
 
 from vireid.boundary.showing import markdown, markdown_line
 from vireid.console.wording import aligned, counted
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.config_differences import differences
 from vireid.statistics.comparison import MAX_SEEDS, Difference, bootstrap, over_seeds, seeds_for
 from vireid.statistics.scores import metric_values

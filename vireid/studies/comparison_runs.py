@@ -9,8 +9,8 @@ from typing import Any
 
 from vireid.console.wording import counted
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
+from vireid.errors import VireidError
 from vireid.launch.resolve import resolve
 from vireid.runtime.processes import world
 from vireid.studies import comparison_page

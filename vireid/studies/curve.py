@@ -15,8 +15,8 @@ from vireid.boundary.showing import printable
 from vireid.boundary.writing import write_whole
 from vireid.console.wording import aligned, counted
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
+from vireid.errors import VireidError
 from vireid.launch.resolve import Source, resolve
 from vireid.reporting import result_file
 from vireid.runtime.processes import world

@@ -18,11 +18,11 @@ from vireid.console.terminal import Terminal
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, matches, named, read_sections, scoring
-from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.signature import signature_of
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
+from vireid.errors import VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.config.overrides import override
-from vireid.core.errors import raise_all
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import check
+from vireid.errors import raise_all
 from vireid.interfaces import given
 
 

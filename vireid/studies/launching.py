@@ -20,7 +20,7 @@ from vireid.boundary.writing import write_whole
 from vireid.console.terminal import Terminal
 from vireid.console.wording import counted
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launcher_types import JobCommand, JobState
 from vireid.plugin_manager.manager import PluginManager, create_manager
 from vireid.reporting import result_file

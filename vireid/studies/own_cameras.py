@@ -14,7 +14,7 @@ from shlex import quote
 
 from vireid.boundary.image_files import SUFFIXES
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 MANIFEST = 'manifest.csv'
 ZERO_SHOT, RECIPE = 'vireid::zero_shot.py', 'vireid::own_few.py'

@@ -12,8 +12,8 @@ import torch
 from vireid.boundary import checkpoint
 from vireid.boundary.paths import inside
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.core.training.run import RECORD
+from vireid.errors import VireidError
 from vireid.launch.launch import train
 from vireid.reporting import result_file
 from vireid.reporting.record import read_provenance, scan_metrics

@@ -16,8 +16,8 @@ from vireid.boundary.showing import markdown_line
 from vireid.boundary.writing import write_whole
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, named, read_sections
-from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
+from vireid.errors import VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.interfaces import Dataset
 from vireid.launch.cost import CostEstimate, run_size

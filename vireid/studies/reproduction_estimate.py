@@ -9,7 +9,7 @@ import torch
 
 from vireid.console.progress_bar import progress_bar
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch.cost import DEVICES, hours
 from vireid.studies import reproduction
 from vireid.studies.ablation import Row

@@ -13,9 +13,9 @@ import numpy as np
 from vireid.console.number_ranges import parse_numbers
 from vireid.console.wording import counted
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.core.scoring import results
+from vireid.errors import VireidError
 from vireid.launch.resolve import Source, resolve
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting import result_file

@@ -11,8 +11,8 @@ import numpy as np
 
 from vireid.boundary.config_text import dump
 from vireid.boundary.paths import inside
-from vireid.core.errors import VireidError
 from vireid.core.scoring.results import QUERIES
+from vireid.errors import VireidError
 from vireid.reporting import result_file
 from vireid.reporting.config_differences import differences
 from vireid.reporting.record import RunRecord, read_run

@@ -12,7 +12,7 @@ from typing import Any
 
 from vireid.boundary.showing import csv_cell, latex, markdown, markdown_line, one_line
 from vireid.console.wording import aligned
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.statistics.scores import METRICS
 from vireid.studies.systems import System, find_differences
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.errors import VireidError, did_you_mean
 from vireid.synth import spectrum
 from vireid.synth.body import Pose, dressed
 from vireid.synth.cameras import CAMERAS, RIG, Camera, Response, response

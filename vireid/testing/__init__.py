@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import PluginManager, create_manager
 from vireid.testing import data_parts, networks, run_parts
 from vireid.testing.promises import Broken, Builder

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import described
 from vireid.core.registry.signature import named_arguments, names_argument
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
+from vireid.errors import VireidError
 from vireid.interfaces import Head, Loss, Neck, Translator
 from vireid.testing.promises import Broken, Builder, check_network, require
 

@@ -12,8 +12,8 @@ from typing import Any
 from vireid.boundary.names import camera_number
 from vireid.console.wording import counted
 from vireid.core.config.overrides import override
-from vireid.core.errors import VireidError
 from vireid.core.types import Modality
+from vireid.errors import VireidError
 from vireid.search.modality import guess_modality
 from vireid.search.times import parse_time
 from vireid.video.cropping import Detect, Report, Settings, crop_video

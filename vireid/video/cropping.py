@@ -17,7 +17,7 @@ from PIL import Image
 from vireid.boundary.paths import inside
 from vireid.boundary.writing import open_whole
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.video.folder import CropRow, Folder, Record
 from vireid.video.frames import Frame, Video
 from vireid.video.tracks import MAX_GAP, Track, Tracker, has_moved

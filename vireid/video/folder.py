@@ -22,8 +22,8 @@ from vireid.boundary.paths import inside, is_name
 from vireid.boundary.reading import content_digest, read_bytes, read_json, reads
 from vireid.boundary.showing import csv_cell
 from vireid.boundary.writing import open_to_append, remove_parts, write_whole
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES
+from vireid.errors import VireidError
 from vireid.runtime.lock import exclusive
 from vireid.video.tracks import Track
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.reading import open_regular, reads
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.search.times import find_time, parse_time
 
 ALLOWED = 'a video file such as MP4, MKV, AVI, MOV or MPEG-TS'

@@ -12,7 +12,7 @@ import pytest
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import freeze, thaw
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vireid.boundary.config_text import dump
 from vireid.core.config.files import lay_over, load
 from vireid.core.config.overrides import override, parse_value
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 BASE = {
     'base.py': "dataset = dict(type='A', root=None, cams=(1, 2))\n"

@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from vireid.core.config.parameter_freezing import freeze
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.runtime.batch_norm import synchronize_norms
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from vireid.core.config.experiment import Sections
 from vireid.core.config.same_run import READING, changes, matches, named, read_sections, resumable, scoring
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 PLAIN: dict[str, Any] = {
     'dataset': {'type': 'SYSU-MM01', 'root': '/a'}, 'protocol': {'type': 'sysu/agw', 'trials': 10},

@@ -23,8 +23,8 @@ from torch import Tensor
 from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.data.images import read_image
 from vireid.core.data.loader import EpochBatches, WorkerDied, default_workers, evaluation_loader, training_loader
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress, Sample
+from vireid.errors import VireidError
 from vireid.plugins.samplers.identity_balanced import IdentityBalanced
 from vireid.runtime.randomness import seeded
 from vireid.runtime.worker_processes import start_method

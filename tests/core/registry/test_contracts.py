@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import require_record
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.diagnostics.dry_run import dry_run
+from vireid.errors import VireidError
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager, hookimpl
 

@@ -11,10 +11,10 @@ import pytest
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import check_config
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.registry.schema import ArgumentsOf, Component, check
 from vireid.core.registry.signature import Parameter, Signature
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 MANAGER = create_manager()

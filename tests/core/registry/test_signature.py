@@ -14,10 +14,10 @@ from annotated_types import Ge, Gt, Interval, Le
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.hints import describe
 from vireid.core.registry.schema import check
 from vireid.core.registry.signature import Parameter, Signature, signature_of
+from vireid.errors import VireidError, raise_all
 
 if TYPE_CHECKING:
     from somewhere import Nowhere

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.plugins.protocols.regdb_agw import RegDBAgw
 from vireid.plugins.protocols.sysu_agw import SYSUAgw
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.types import Trial
+from vireid.errors import VireidError
 from vireid.reporting import result_file
 from vireid.statistics.interval import identity_interval
 from vireid.statistics.scores import METRICS, Scores, TiedQueries, metric_values

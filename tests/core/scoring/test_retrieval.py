@@ -13,10 +13,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring import retrieval
 from vireid.core.scoring.retrieval import rank_gallery, score, score_similarity
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.statistics.scores import RANKS, Scores, matched_within
 
 DropsOne = Callable[[Sample, Sample], bool]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring.scorable import QUERIES_AT_ONCE, require_match, require_scorable
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 
 
 def trial(query: list[int], gallery: list[int], **more: object) -> Trial:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.types import Batch, Progress
+from vireid.errors import VireidError
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from vireid.boundary import checkpoint
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.training.selection import Selection
 from vireid.core.training.trainer import Trainer
 from vireid.core.types import Progress, Sample, Trial
+from vireid.errors import VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.launch.validation_split import ValidationSplit

@@ -24,8 +24,8 @@ import vireid
 from vireid.boundary import checkpoint
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
+from vireid.errors import VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import prepare, train

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import INFRARED, VISIBLE, Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.backbones.two_stream_network import TwoStreamNetwork
 from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet

@@ -11,8 +11,8 @@ import torchvision
 from safetensors.torch import save_file
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.backbones import networks
 from vireid.plugins.backbones.two_stream_network import TwoStreamNetwork
 from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet

@@ -7,9 +7,9 @@ import torch
 import torchvision
 
 from vireid.boundary import checkpoint
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.backbones.weights import fitting
 
 STATE = {'first.weight': torch.arange(6.0).view(2, 3), 'first.bias': torch.ones(2)}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE
+from vireid.errors import VireidError
 from vireid.plugins.datasets.folders import Folders
 from vireid.plugins.datasets.own_images import OwnImages
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE
+from vireid.errors import VireidError
 from vireid.plugins.datasets.llcm import LLCM
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.datasets.raw_folder import images, read_id_list, require_root
 
 

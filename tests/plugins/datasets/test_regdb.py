@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.regdb import RegDB
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.plugins.datasets.splitting import SplitAssignment, assign, divide, matchable, spread
 
 VIEWS = ((VISIBLE, 1), (VISIBLE, 2), (INFRARED, 2), (INFRARED, 3))

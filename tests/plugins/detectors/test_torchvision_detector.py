@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision import models
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.detectors import torchvision_detector
 from vireid.plugins.detectors.torchvision_detector import TorchvisionDetector

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.heads.bottleneck_head import BottleneckHead
 
 

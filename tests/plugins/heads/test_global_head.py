@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 MAP = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]], [[[0.0, 0.0], [0.0, 4.0]]]])  # means 3, 1; maxima 6, 4

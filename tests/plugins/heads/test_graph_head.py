@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.heads.graph_head import GraphHead
 from vireid.plugins.losses.cross_entropy import CrossEntropy
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.heads.modality_discriminator import ModalityDiscriminator
 from vireid.plugins.heads.vector_head import VectorHead

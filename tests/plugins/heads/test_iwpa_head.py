@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.heads.iwpa_head import IWPAHead
 
 MAP = FeatureSpec(4, 'map', size=(7, 2))

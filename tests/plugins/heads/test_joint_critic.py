@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.heads.joint_critic import JointCritic, another_identity
 
 IMAGE = FeatureSpec(3, 'map', 'paired', (64, 64))

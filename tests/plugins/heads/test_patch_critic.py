@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.heads.patch_critic import PatchCritic
 from vireid.plugins.losses.least_squares import LeastSquares
 

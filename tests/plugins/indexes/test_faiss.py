@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.plugins.indexes.conftest import NONE, Image, make_gallery
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.indexes import faiss_file
 from vireid.plugins.indexes.exact import Exact
 from vireid.plugins.indexes.faiss_file import read_index

@@ -13,7 +13,7 @@ import pytest
 import qdrant_client
 
 from tests.plugins.indexes.conftest import LENGTH, NONE
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.indexes import qdrant
 from vireid.search.building import _take_up
 from vireid.search.entries import Entries, Entry, Where

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launcher_types import JobState
 from vireid.plugins.launchers import local
 from vireid.plugins.launchers.local import Local

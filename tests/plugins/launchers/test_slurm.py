@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launcher_types import JobState
 from vireid.plugins.launchers.slurm import Slurm, read_jobs
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Progress, Sample, Trial
+from vireid.errors import VireidError
 from vireid.plugins.loggers.console import Console
 from vireid.plugins.loggers.metrics_file import MetricsFile
 from vireid.plugins.loggers.rankings import Rankings

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.loggers.mlflow import ID_FILE, MLflow
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launch import launch
 from vireid.plugins.loggers.tensorboard import TensorBoard
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.loggers.weights_and_biases import WeightsAndBiases
 
 

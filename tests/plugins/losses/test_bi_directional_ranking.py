@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.bi_directional_ranking import BiDirectionalRanking
 
 

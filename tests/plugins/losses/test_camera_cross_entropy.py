@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.camera_cross_entropy import CameraCrossEntropy
 
 PERSONS = torch.tensor([0, 0, 1, 1])

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.cosine_triplet import CosineTriplet
 
 

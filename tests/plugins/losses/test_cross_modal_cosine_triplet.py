@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.cross_modal_cosine_triplet import CrossModalCosineTriplet
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.bi_directional_ranking import BiDirectionalRanking
 from vireid.plugins.losses.cross_modal_triplet import CrossModalTriplet
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.dcl import DCL
 from vireid.plugins.losses.msel import MSEL
 

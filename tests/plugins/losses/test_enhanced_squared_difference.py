@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.enhanced_squared_difference import EnhancedSquaredDifference
 from vireid.plugins.losses.softmax_weights import weighted_distances
 

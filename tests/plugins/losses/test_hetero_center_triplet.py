@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.hetero_center_triplet import HeteroCenterTriplet
 
 # visible, then infrared; identity 2 has no infrared images, identity 3 only one, and the images are in no order

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.batch_hard_triplet import BatchHardTriplet
 from vireid.plugins.losses.cross_entropy import CrossEntropy
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.modality_cross_entropy import ModalityCrossEntropy
 
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.pair_cross_entropy import PairCrossEntropy
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.pair_hinge import PairHinge
 
 

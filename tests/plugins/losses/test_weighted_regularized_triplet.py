@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.weighted_regularized_triplet import WeightedRegularizedTriplet
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.models.attribute_codes import AttributeCodes
 
 # of a code of length 32: four slices of 8, each 4 style, 2 pose and 2 illumination

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.models.attribute_decoder import AdaptiveResidualBlock, AttributeDecoder, ImageNorm, adaptive_norm
 
 

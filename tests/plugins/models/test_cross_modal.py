@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.models.cross_modal import CrossModalModel
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Context
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 pytestmark = pytest.mark.usefixtures('narrow_resnet')

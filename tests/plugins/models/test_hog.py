@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.types import VISIBLE
+from vireid.errors import VireidError
 from vireid.plugins.models.gradient_histograms import gradient_histograms
 from vireid.plugins.models.hog import HOG
 

@@ -11,8 +11,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, FeatureSpec, HeadOutput, Progress
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 CALLS: list[str] = []

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.types import VISIBLE
+from vireid.errors import VireidError
 from vireid.plugins.models.local_maximal_occurrence import CHUNK, hsv_bins, largest_counts, lomo
 from vireid.plugins.models.lomo import LOMO
 from vireid.plugins.models.retinex import multiscale_retinex

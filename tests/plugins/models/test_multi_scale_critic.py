@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.models.multi_scale_critic import MultiScaleCritic, real_loss, squared_error
 
 

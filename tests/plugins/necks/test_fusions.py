@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.necks.concat import Concat
 from vireid.plugins.necks.cross_modal_attention import CrossModalAttention
 from vireid.plugins.necks.gated_fusion import GatedFusion

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.necks.graph_attention import GraphAttention
 from vireid.plugins.necks.graph_layer import GraphLayer
 from vireid.plugins.poolings.average import Average

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 MAPS = torch.tensor([[1.0, 3.0], [5.0, 9.0]]).view(1, 2, 1, 2)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 CONTEXT = Context({'visible': 2})

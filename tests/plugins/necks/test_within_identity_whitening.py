@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.necks.within_identity_whitening import WithinIdentityWhitening
 
 

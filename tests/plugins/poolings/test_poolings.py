@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.poolings.average import Average
 from vireid.plugins.poolings.gem import GeM
 from vireid.plugins.poolings.max import Max

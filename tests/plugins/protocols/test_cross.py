@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.plugins.protocols.cross import Cross
 from vireid.plugins.protocols.llcm import drop_same_camera
 

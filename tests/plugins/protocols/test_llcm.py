@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.plugins.protocols.llcm import LLCMProtocol, drop_same_camera
 from vireid.plugins.protocols.llcm_released import LLCMReleased
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.regdb import RegDB
 from vireid.plugins.protocols.regdb_agw import RegDBAgw

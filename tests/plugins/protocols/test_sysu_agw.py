@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.sysu_mm01 import SYSUMM01
 from vireid.plugins.protocols.sysu import drop_same_place

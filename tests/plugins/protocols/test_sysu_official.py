@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.plugins.datasets.sysu_mm01 import SYSUMM01
 from vireid.plugins.protocols.sysu_agw import SYSUAgw
 from vireid.plugins.protocols.sysu_official import SYSUOfficial

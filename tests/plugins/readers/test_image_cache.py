@@ -22,8 +22,8 @@ from vireid.boundary.reading import content_digest
 from vireid.boundary.shared_folders import require_trusted
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import Decoder, read_image
-from vireid.core.errors import VireidError
 from vireid.core.types import VISIBLE, Progress, Sample
+from vireid.errors import VireidError
 from vireid.plugins.readers import image_cache
 from vireid.plugins.readers.image_cache import ImageCache
 from vireid.plugins.transforms.resize_scaled import ResizeScaled

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.plugins.rerankers import k_reciprocal
 from vireid.plugins.rerankers.k_reciprocal import KReciprocal
 

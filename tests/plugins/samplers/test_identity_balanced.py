@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.samplers.identity_balanced import IdentityBalanced
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.heads.correlation_head import CorrelationHead
 from vireid.plugins.similarities import contrastive_correlation
 from vireid.plugins.similarities.contrastive_correlation import ContrastiveCorrelation

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Context, FeatureSpec, Sample, Trial
+from vireid.errors import VireidError
 from vireid.plugins.necks.generalized_similarity import GeneralizedSimilarity, generalized_similarity
 from vireid.plugins.similarities.gsm import GSM
 

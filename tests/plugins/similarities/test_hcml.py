@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.plugins.similarities.hcml import HCML, SharedTerm, SpecificTerm, principal_axes, squared
 
 

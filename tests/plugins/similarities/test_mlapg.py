@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.console import warn
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.plugins.similarities.hcml import squared
 from vireid.plugins.similarities.mlapg import MLAPG, Pairs, axes_of, proximal_step
 

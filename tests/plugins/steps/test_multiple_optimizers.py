@@ -10,9 +10,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.schema import check
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.steps.multiple_optimizers import MultipleOptimizers
 from vireid.plugins.steps.param_groups import parameter_groups

@@ -11,8 +11,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
+from vireid.errors import VireidError
 from vireid.launch.compilation import compile_forward
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.steps.accumulation import split_identities

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.transforms.channel_exchange import ChannelExchange
 from vireid.runtime.randomness import seeded
 

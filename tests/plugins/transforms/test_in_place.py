@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.transforms.in_place import Normalize, RandomErasing
 from vireid.plugins.transforms.to_float import ToFloat
 from vireid.runtime.randomness import seeded

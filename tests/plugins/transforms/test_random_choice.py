@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 GRAY = {'type': 'Grayscale', 'num_output_channels': 3}

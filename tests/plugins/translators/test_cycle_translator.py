@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch
+from vireid.errors import VireidError
 from vireid.plugins.translators.cycle_translator import CycleTranslator
 
 BOTH = {VISIBLE: 3, INFRARED: 3}

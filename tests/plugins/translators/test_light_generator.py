@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch
+from vireid.errors import VireidError
 from vireid.plugins.translators.light_generator import LightGenerator
 
 BOTH = {VISIBLE: 3, INFRARED: 3}

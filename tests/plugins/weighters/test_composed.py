@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
 NAMES = ('low', 'middle', 'high', 'glfm')

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vireid.core.config.settings import TrainingSettings
-from vireid.core.errors import VireidError
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.plugins.weighters.homoscedastic_uncertainty import HomoscedasticUncertainty
 
 NAMES = ('low', 'middle', 'high')

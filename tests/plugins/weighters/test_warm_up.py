@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.plugins.weighters.fixed import Fixed
 from vireid.plugins.weighters.warm_up import WarmUp
 

@@ -10,7 +10,7 @@ import sys
 import matplotlib
 import pytest
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.figures import FIGURES, OPTIONS, draw, inline_svg, save
 
 NAMES = tuple(FIGURES)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.text import Text
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.figures.graph import draw, layout
 
 

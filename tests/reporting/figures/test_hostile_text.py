@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from vireid.boundary.showing import printable
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.figures import FIGURES, draw, save
 from vireid.reporting.figures.style import MAX_LENGTH, drawable
 from vireid.reporting.page import render

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.text import Text
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.figures.rankings import chosen_lists, draw
 from vireid.reporting.figures.style import GREEN, ORANGE
 

@@ -19,12 +19,12 @@ from vireid.core.config.settings import (
 )
 from vireid.core.config.transform_chain import TransformChain
 from vireid.core.epochs import require_reachable
-from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.contracts import require_trainable
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import Component, Section, check
 from vireid.core.registry.signature import Signature, signature_of
 from vireid.core.types import MODALITIES, Modality, Sample
+from vireid.errors import UnknownKey, VireidError, WrongValue, raise_all
 from vireid.interfaces import Dataset, EvaluationProtocol, Reranker, Sampler, Similarity
 
 Config = Mapping[str, Any]  # a component's `type` and arguments
@@ -73,7 +73,7 @@ class Sections:
     name: str = 'experiment'
 
 
-DROPPABLE_CODES = ('unknown-key', 'wrong-value')  # error codes whose key can be dropped to check the rest
+DROPPABLE = (UnknownKey, WrongValue)  # errors whose key can be dropped to check the rest
 SETTINGS = {
     'images': ImageSettings, 'training': TrainingSettings, 'losses': LossSettings, 'evaluation': EvaluationSettings
 }  # fmt: skip

@@ -19,7 +19,7 @@ from vireid.boundary.paths import is_inside
 from vireid.boundary.received import DATA, require_data, require_no_address
 from vireid.boundary.yaml_text import require_once
 from vireid.core.config.overrides import Origins, leaves, override, without_delete
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.errors import VireidError, did_you_mean
 
 SUFFIXES = ('.py', *DATA)
 FILES = 100  # most files that make up one config

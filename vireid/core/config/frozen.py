@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar, dataclass_transform
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 T = TypeVar('T')
 

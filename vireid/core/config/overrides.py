@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vireid.core.errors import VireidError, nearest
+from vireid.errors import VireidError, nearest
 
 Origins = dict[tuple[str, ...], str]  # source of each value, by path in the config
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from vireid.core.errors import VireidError, raise_all
+from vireid.errors import VireidError, raise_all
 
 if TYPE_CHECKING:
     from torch import nn

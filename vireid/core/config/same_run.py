@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from vireid.core.config.experiment import SETTINGS, Sections, typed
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 # how images are read, without effect on pixels
 READING = tuple(f'images.{name}' for name in ('workers', 'reader*', 'check', 'on_bad_image', 'max_pixels'))

@@ -12,9 +12,9 @@ from vireid.boundary.image_files import ScaleRaw
 from vireid.boundary.paths import MAX_LENGTH, is_name
 from vireid.core.config.frozen import freeze, section
 from vireid.core.epochs import Epochs
-from vireid.core.errors import VireidError
 from vireid.core.registry.schema import Component, Section
 from vireid.core.types import MODALITIES
+from vireid.errors import VireidError
 
 Positive = Annotated[int, Ge(1), Le(10**9)]
 Processes = Annotated[int, Ge(1), Le(1024)]

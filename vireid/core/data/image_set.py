@@ -15,9 +15,9 @@ from torch.utils.data import Dataset as TorchDataset
 
 from vireid.boundary.image_files import RawImage
 from vireid.core.data.images import ReadImage, Transform, read_image
-from vireid.core.errors import VireidError
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import Batch, Modality, Progress, Sample, joint_order
+from vireid.errors import VireidError
 from vireid.runtime.randomness import preserved, reseed
 
 Key = tuple[Progress, int, int]  # position of the step in the run, of the image in the epoch; index of the sample

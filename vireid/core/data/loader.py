@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from vireid.core.data.image_set import ImageSet, Key, collate
-from vireid.core.errors import VireidError
 from vireid.core.types import Batch, Progress, Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Sampler
 from vireid.runtime.signals import SIGNALS
 from vireid.runtime.worker_processes import Sent, start_method, start_server, started, starting

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from vireid.boundary.mmengine_import import import_mmengine
 from vireid.boundary.tracebacks import raised_at
 from vireid.console.wording import singular
-from vireid.core.errors import VireidError, did_you_mean, raise_all
 from vireid.core.registry.contracts import require_interface
 from vireid.core.registry.schema import check, join
 from vireid.core.registry.signature import signature_of
+from vireid.errors import MissingKey, UnknownComponent, VireidError, did_you_mean, raise_all
 from vireid.interfaces import KINDS
 
 if TYPE_CHECKING:
@@ -126,13 +126,12 @@ class Components:
             hint = (
                 f' (it is registered under {elsewhere[0]})' if elsewhere else did_you_mean(str(name), self._table[kind])
             )
-            raise VireidError(
+            raise UnknownComponent(
                 f'{prefix}no {singular(kind)} called {name!r}{hint}',
                 allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
                 todo='check the name, load its plugin file (`plugins` in the config, or --plugin FILE), or '
                 'install the plugin that registers it (see `vireid plugins`)',
                 path=where,
-                code='unknown-component',
             )
         registry = self._registry(kind)
         if name not in registry.module_dict:
@@ -239,12 +238,11 @@ def component_type(config: Any, where: str) -> str:
         VireidError: if it has none.
     """
     if not isinstance(config, Mapping) or 'type' not in config:
-        raise VireidError(
+        raise MissingKey(
             f'{where}: expected a component, got {config!r}',
             allowed="dict(type='Name', ...)",
             todo=f'set {where}.type',
             path=where,
-            code='missing-key',
         )
     return config['type']
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.interfaces import INTERFACES, Head, Model
 
 GUIDE = 'fix the component; vireid/interfaces.py defines the interface of each kind'

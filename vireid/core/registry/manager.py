@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
+from vireid.errors import VireidError
 
 
 class Manager(Protocol):

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Protocol, Union
 from pydantic import ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.hints import adapter_of, as_json, describe
 from vireid.core.registry.signature import Parameter, Signature, signature_of
+from vireid.errors import MissingKey, UnknownKey, VireidError, WrongValue, did_you_mean
 from vireid.interfaces import INTERFACES, KINDS, given
 
 
@@ -39,7 +39,7 @@ class Problem(NamedTuple):
     allowed: str = ''
     todo: str = ''
     missing: str = ''  # the missing key, if any
-    code: str = ''
+    error: type[VireidError] = VireidError
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ class _Annotation:
             if isinstance(value, str) and str in options:
                 value = {'type': value}
             if not isinstance(value, dict):
-                _raise(
-                    [Problem((), f' is {value!r} ({type(value).__name__})', self.describe(source), code='wrong-value')]
-                )
+                given = f' is {value!r} ({type(value).__name__})'
+                _raise([Problem((), given, self.describe(source), error=WrongValue)])
             _raise(self.problems(value, scope))
             return value
 
@@ -112,7 +111,7 @@ class Component(_Annotation):
         try:
             signature = signature_of(scope.components.get(self.kind, config['type']))
         except VireidError as error:
-            return [Problem((), f': {error.given}', error.allowed or '', error.todo or '', code=error.code)]
+            return [Problem((), f': {error.given}', error.allowed or '', error.todo or '', error=type(error))]
         own = {key: Parameter(hint) for key, hint in self.own.items()}
         signature = replace(signature, parameters={**signature.parameters, **own})
         arguments = {key: item for key, item in config.items() if key != 'type'}
@@ -192,7 +191,7 @@ def check(
         given = f'{path}{problem.given}' if path else problem.given.removeprefix(': ')
         todo = problem.todo.replace('{path}.', f'{path}.' if path else '')
         place = join(path, problem.missing) if problem.missing else path
-        errors.append(VireidError(given, allowed=problem.allowed, todo=todo, path=place, code=problem.code))
+        errors.append(problem.error(given, allowed=problem.allowed, todo=todo, path=place))
     return errors
 
 
@@ -221,7 +220,7 @@ def _problems(
         problems = list(_in_words(error, signature, arguments, supplied, known, noun))
         deeper = {q.place[:n] for q in problems for n in range(1, len(q.place))}
         # for a union, the nested error of the intended option is more specific
-        return [p for p in problems if not (p.code == 'wrong-value' and p.place in deeper)]
+        return [p for p in problems if not (p.error is WrongValue and p.place in deeper)]
     except ValueError as error:  # an integer with thousands of digits
         return [Problem((), f': {error}')]
     return []
@@ -248,23 +247,23 @@ def _in_words(
         elif kind == 'extra_forbidden' and len(line['loc']) == 1:
             if key in supplied and key in signature.parameters:
                 todo = f'remove {key} from the config'
-                yield Problem((key,), ' is set by the framework', todo=todo, code='unknown-key')
+                yield Problem((key,), ' is set by the framework', todo=todo, error=UnknownKey)
                 continue
             allowed = sorted(known) or [f'no {noun}s']
             whose = f'{signature.name} has' if signature.name else 'there is'
             given = f': {whose} no {noun} {key!r}{did_you_mean(str(key), known)}'
-            yield Problem((key,), given, ', '.join(allowed), code='unknown-key')
+            yield Problem((key,), given, ', '.join(allowed), error=UnknownKey)
         elif kind == 'missing' and len(line['loc']) == 1:
             hint = known[str(key)].hint
             expected = f' ({describe(hint)})' if hint is not Any else ''
             whose = signature.name or 'the section'
             yield Problem(
-                (), f': {whose} needs the {noun} {key!r}{expected}', '', f'set {{path}}.{key}', str(key), 'missing-key'
+                (), f': {whose} needs the {noun} {key!r}{expected}', '', f'set {{path}}.{key}', str(key), MissingKey
             )
         elif key not in nested and key not in reported:
             reported.add(key)
             hint, value = known[str(key)].hint if key in known else signature.rest, arguments[str(key)]
-            yield Problem((key,), f' is {value!r} ({type(value).__name__})', describe(hint), code='wrong-value')
+            yield Problem((key,), f' is {value!r} ({type(value).__name__})', describe(hint), error=WrongValue)
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

@@ -12,12 +12,12 @@ from torch.nn.functional import normalize
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import ReadImage, Transform
 from vireid.core.data.loader import WorkerDied, default_workers, evaluation_loader
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import compare, score, score_similarity
 from vireid.core.types import Batch, Sample, Trial, joint_order
+from vireid.errors import VireidError
 from vireid.interfaces import Reranker, Similarity
 from vireid.runtime.batch_norm import share_buffers
 from vireid.runtime.memory import within_memory

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vireid.boundary.reading import duplicate
-from vireid.core.errors import VireidError
 from vireid.core.types import Sample
+from vireid.errors import VireidError
 
 
 @dataclass(frozen=True)

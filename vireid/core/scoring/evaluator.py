@@ -15,13 +15,13 @@ from vireid.core.config.frozen import thaw
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
 from vireid.core.scoring.embedding import all_samples, embed_samples, rest_of_batches, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.scorable import labels, require_match, require_scorable
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset, Fit, Model, Similarity
 from vireid.runtime.randomness import seeded
 from vireid.statistics import calibration

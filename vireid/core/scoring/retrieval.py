@@ -11,11 +11,11 @@ from typing import get_args
 
 import numpy as np
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import described
 from vireid.core.registry.signature import names_argument
 from vireid.core.scoring.scorable import labels, no_match, require_scorable
 from vireid.core.types import Trial
+from vireid.errors import VireidError
 from vireid.interfaces import Similarity
 from vireid.statistics.ranking import stable_top
 from vireid.statistics.scores import RankedLists, Scores, Ties, joined, score_lists

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.types import Sample, Trial
+from vireid.errors import VireidError
 
 QUERIES_AT_ONCE = 64  # checked per chunk until one has a match; usually the first one does
 

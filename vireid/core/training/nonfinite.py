@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from vireid.core.errors import VireidError
 from vireid.core.training.run import Run
 from vireid.core.types import Batch
+from vireid.errors import VireidError
 from vireid.runtime.processes import world
 
 

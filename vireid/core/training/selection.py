@@ -15,9 +15,9 @@ import numpy as np
 from vireid.boundary import checkpoint
 from vireid.boundary.writing import open_whole
 from vireid.core.config.settings import EvaluationSettings
-from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 
 
 class Selection:

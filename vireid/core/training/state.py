@@ -10,9 +10,9 @@ import torch
 from vireid import __version__
 from vireid.console.wording import counted
 from vireid.core.config.same_run import changes, named, read_sections, resumable
-from vireid.core.errors import VireidError
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.interfaces import Step
 from vireid.runtime.processes import gather_objects, world
 

@@ -15,7 +15,6 @@ from lightning_fabric import Fabric
 from vireid.boundary import checkpoint, config_text
 from vireid.boundary.writing import remove_parts, write_whole
 from vireid.core.data.loader import BatchStream, WorkerDied
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring import results
 from vireid.core.scoring.evaluator import Evaluation, Evaluator
@@ -25,6 +24,7 @@ from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
 from vireid.core.types import Batch
+from vireid.errors import VireidError
 from vireid.interfaces import Model, Step
 from vireid.runtime.lock import exclusive
 from vireid.runtime.memory import within_memory

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError, did_you_mean
 from vireid.interfaces import Neck
 
 After = str | dict[str, Annotated[int, Ge(1)]]

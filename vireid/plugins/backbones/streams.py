@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import MODALITIES, Context, FeatureSpec, Modality, joint_order
+from vireid.errors import VireidError
 from vireid.plugins.backbones.inserts import Stage, add_inserts, require_stages
 
 STAGES = (1, 2, 3, 4)

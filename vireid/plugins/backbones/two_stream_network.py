@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from vireid.boundary.weights import read_weights
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import FeatureSpec, Modality
+from vireid.errors import VireidError
 from vireid.plugins.backbones.inserts import Inserts
 from vireid.plugins.backbones.layer_chain import LayerChain, find_chain
 from vireid.plugins.backbones.networks import ALLOWED, Library, build_network, pretrained_weights, require_network

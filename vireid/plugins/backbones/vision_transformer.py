@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.backbones.layer_chain import quarters
 
 EMBEDDING = 'embedding'

@@ -19,7 +19,7 @@ from vireid.boundary.weights import (
     require_finite,
     without_names,
 )
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.runtime.processes import world
 
 PUBLISHED = ('imagenet', 'pretrained')  # weights from a library, not a file

@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from vireid.boundary.names import camera_number, plain_name
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality, Sample
+from vireid.errors import VireidError
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.skipped import SYSTEM_FOLDERS, Listing, Skipped
 from vireid.plugins.datasets.splitting import SplitAssignment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vireid.boundary.reading import read_text, reads
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 @reads('an index file', '*.txt', allowed='lines of a relative path and a label')

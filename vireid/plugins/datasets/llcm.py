@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.raw_folder import images, incomplete, read_id_list, require_root
 

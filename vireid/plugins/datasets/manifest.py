@@ -14,8 +14,8 @@ from vireid.boundary.names import camera_number, find_listed, plain_name
 from vireid.boundary.reading import ARRAYS, open_regular, reads
 from vireid.boundary.tables import column_names, read_csv, require_rows
 from vireid.console.wording import counted
-from vireid.core.errors import MAX_ERRORS, VireidError, did_you_mean, nearest, raise_all
 from vireid.core.types import MODALITIES, Sample
+from vireid.errors import MAX_ERRORS, VireidError, did_you_mean, nearest, raise_all
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.splitting import SplitAssignment
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from vireid.boundary.names import lookalike_error
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
+from vireid.errors import VireidError, did_you_mean
 from vireid.plugins.datasets.splitting import MIN_IDENTITIES, SplitAssignment, divide
 
 MAX_NUMBER = 2**31

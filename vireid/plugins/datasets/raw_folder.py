@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from vireid.boundary.reading import read_text, reads
-from vireid.core.errors import IncompleteData, VireidError
 from vireid.core.types import Sample
+from vireid.errors import IncompleteData, VireidError
 from vireid.plugins.datasets.skipped import Listing
 
 

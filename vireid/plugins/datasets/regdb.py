@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import ClassVar
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.raw_folder import require_root
 

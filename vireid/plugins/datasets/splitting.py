@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Sample
+from vireid.errors import VireidError
 
 DRAWS = 100  # random assignments to try; the one with the most balanced images is used
 MIN_IDENTITIES = 2  # minimum number of identities in each split

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import ClassVar, Literal
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.errors import VireidError
 from vireid.plugins.datasets.raw_folder import images, incomplete, read_id_list, require_root
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision import models
 
 from vireid.boundary.weights import find_weights, fits, read_weights, require_finite
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.errors import VireidError, did_you_mean
 from vireid.plugins.backbones.weights import published_weights
 
 PUBLISHED = 'coco'

@@ -8,8 +8,8 @@ from typing import Annotated
 from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.errors import VireidError
 
 
 class BottleneckHead(nn.Module):

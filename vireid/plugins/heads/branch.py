@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
+from vireid.errors import VireidError
 
 Place = Literal['before', 'after']
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.errors import VireidError
 
 
 class CameraHead(nn.Module):

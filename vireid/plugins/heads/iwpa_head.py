@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.full_precision import full_precision
 from vireid.plugins.stripes import stripes
 

@@ -9,8 +9,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Context, FeatureSpec, HeadOutput, Modality
+from vireid.errors import VireidError
 from vireid.plugins.image_networks import initialize, of_modality, patch_layers, require_size
 
 

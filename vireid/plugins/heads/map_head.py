@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec, HeadOutput, Modality, joint_order
+from vireid.errors import VireidError
 
 
 class MapHead(nn.Module):

@@ -15,7 +15,7 @@ import numpy as np
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import open_regular, parse_json, reads
 from vireid.boundary.writing import open_whole
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.indexes.exact import Exact
 
 FILE = 'faiss.index'

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.reading import reads
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 KEY = 'VIREID_QDRANT_KEY'
 FOLDER, STORAGE = 'qdrant', 'storage.sqlite'

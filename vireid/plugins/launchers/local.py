@@ -11,7 +11,7 @@ from typing import Annotated
 from annotated_types import Ge
 
 from vireid.core.data.loader import usable_cores
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launcher_types import JobCommand, JobState
 
 

@@ -17,7 +17,7 @@ from annotated_types import Gt
 
 from vireid.boundary.reading import parse_json, read_text, reads
 from vireid.boundary.writing import write_whole
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.launcher_types import JobCommand, JobState
 
 ACTIVE = {'PENDING', 'RUNNING', 'REQUEUED', 'CONFIGURING', 'COMPLETING', 'SUSPENDED', 'RESIZING', 'READY'}

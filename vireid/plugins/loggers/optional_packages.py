@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def import_package(package: str, logger: str, extra: str) -> Any:

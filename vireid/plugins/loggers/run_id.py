@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from vireid.boundary.reading import read_text, reads
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 @reads('a run ID', '*_run_id.txt', todo='delete it to log the run as a new one')

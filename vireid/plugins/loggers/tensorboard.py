@@ -7,10 +7,10 @@ from typing import Any
 
 from vireid.boundary import config_text
 from vireid.boundary.paths import inside, is_name
-from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import hookimpl
 from vireid.plugins.loggers.optional_packages import import_package
 from vireid.plugins.loggers.scalars import evaluation_scalars, step_scalars

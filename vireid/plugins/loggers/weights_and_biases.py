@@ -6,10 +6,10 @@ import uuid
 from typing import Any, Literal
 
 from vireid.boundary.writing import write_whole
-from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.plugin_manager.manager import hookimpl
 from vireid.plugins.loggers.optional_packages import import_package
 from vireid.plugins.loggers.run_id import read_run_id

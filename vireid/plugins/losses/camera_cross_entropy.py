@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 
 
 class CameraCrossEntropy(nn.Module):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.unit_distances import one_vector
 
 

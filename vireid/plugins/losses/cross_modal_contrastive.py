@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.losses.unit_distances import distances, squared_distances, unit_feature
 
 

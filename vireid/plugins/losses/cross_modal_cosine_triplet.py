@@ -9,8 +9,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Context, HeadOutput, Modality
+from vireid.errors import VireidError
 
 
 class CrossModalCosineTriplet(nn.Module):

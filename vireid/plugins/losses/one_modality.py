@@ -7,11 +7,11 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Context, HeadOutput, Modality
+from vireid.errors import VireidError
 from vireid.interfaces import Loss
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
+from vireid.errors import VireidError
 
 
 class PairCrossEntropy(nn.Module):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
+from vireid.errors import VireidError
 from vireid.plugins.full_precision import full_precision
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 SLICES = 4  # one for each residual block of the decoder
 

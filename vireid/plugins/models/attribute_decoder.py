@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.models.attribute_codes import SLICES
 from vireid.plugins.models.convolution_block import SLOPE, ConvolutionBlock
 

@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from vireid.core.epochs import Epochs, require_reachable
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import BuildPart, component_type
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import FeatureSpec, Modality
+from vireid.errors import VireidError, did_you_mean
 from vireid.interfaces import Head, Loss, Neck
 from vireid.plugins.models.graph import Graph, bad_names, missing_names, names_in
 

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.epochs import Epochs, is_active
-from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import MODALITIES, Batch, Context, FeatureSpec, Modality, Progress, joint_order
+from vireid.errors import VireidError, raise_all
 from vireid.interfaces import Neck, Translator
 from vireid.plugins.models.builder import ModelBuilder, build_translator
 from vireid.plugins.models.fitting import fit_necks, training_necks

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Batch, Context, Modality, joint_order
+from vireid.errors import VireidError
 from vireid.plugins.models.graph import Graph
 
 

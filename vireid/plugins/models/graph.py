@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.errors import VireidError, did_you_mean
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Modality
+from vireid.errors import VireidError
 from vireid.plugins.models.attribute_codes import AttributeCodes
 from vireid.plugins.models.attribute_decoder import AttributeDecoder
 from vireid.plugins.models.identity_factors import IdentityFactors

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Modality
+from vireid.errors import VireidError
 from vireid.plugins.models.gradient_histograms import gradient_histograms
 from vireid.plugins.models.unit_range import require_unit_range
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.plugins.models.convolution_block import ConvolutionBlock, ResidualBlock
 
 

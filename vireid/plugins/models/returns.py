@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.types import MODALITIES, Batch, FeatureSpec, HeadOutput, Modality
+from vireid.errors import VireidError
 
 
 def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Modality, int], where: str) -> None:

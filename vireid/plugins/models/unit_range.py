@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 ROUNDING = 1e-4  # a resize of float images may overshoot by a rounding error
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.necks.matching import require_one
 
 

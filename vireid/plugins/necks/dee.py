@@ -10,8 +10,8 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.necks.matching import require_maps
 
 DILATIONS = (1, 2, 3)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.necks.graph_layer import GraphLayer
 from vireid.plugins.necks.matching import require_one
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
+from vireid.errors import VireidError
 
 
 def describe(inputs: Sequence[FeatureSpec]) -> str:

@@ -8,8 +8,8 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.necks.matching import require_maps
 
 

@@ -8,10 +8,10 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
+from vireid.errors import VireidError
 from vireid.plugins.necks.matching import require_one
 from vireid.plugins.stripes import stripes
 

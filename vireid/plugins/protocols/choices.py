@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def require_choices(**choices: Sequence[str]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Trial
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 from vireid.plugins.protocols.choices import require_choices
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 
 Mode = Literal['all', 'indoor']

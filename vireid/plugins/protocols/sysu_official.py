@@ -10,8 +10,8 @@ import numpy as np
 
 from vireid.boundary.mat_files import read_cell
 from vireid.boundary.reading import reads
-from vireid.core.errors import VireidError
 from vireid.core.types import Sample, Trial
+from vireid.errors import VireidError
 from vireid.interfaces import Dataset
 from vireid.plugins.protocols.choices import require_choices, require_trials
 from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials

@@ -29,8 +29,8 @@ from vireid.boundary.shared_folders import alone as alone_in
 from vireid.boundary.shared_folders import forbid_others_to_write, open_trusted
 from vireid.boundary.writing import open_whole
 from vireid.core.data.images import Decoder, read_image
-from vireid.core.errors import VireidError
 from vireid.core.types import Sample
+from vireid.errors import VireidError
 from vireid.runtime.randomness import seeded
 
 FORMAT = 3

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.statistics.ranking import stable_top
 
 # Elements of the largest temporary array: 128 MB in float32.

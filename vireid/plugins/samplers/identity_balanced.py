@@ -9,8 +9,8 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
+from vireid.errors import VireidError
 
 Count = Annotated[int, Ge(1), Le(1000)]  # beyond any practical batch size
 Images = Annotated[int, Ge(0), Le(1000)]

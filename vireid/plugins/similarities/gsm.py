@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Trial
+from vireid.errors import VireidError
 from vireid.plugins.necks.generalized_similarity import GeneralizedSimilarity, generalized_similarity
 
 

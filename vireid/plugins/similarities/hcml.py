@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Modality, Sample, Trial
+from vireid.errors import VireidError
 
 HALVINGS = 40  # after which a step is negligible
 

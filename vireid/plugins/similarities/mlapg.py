@@ -11,9 +11,9 @@ import torch
 
 from vireid.console.warn import warn_once
 from vireid.console.wording import counted
-from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE
+from vireid.errors import VireidError
 from vireid.plugins.similarities.hcml import principal_axes, sigmoid, squared
 
 DOUBLINGS = 60  # after which a step is negligible

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import torch
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Batch, joint_order
+from vireid.errors import VireidError
 
 
 def split_identities(batch: Batch, parts: int) -> list[Batch]:

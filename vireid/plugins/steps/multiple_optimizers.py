@@ -13,12 +13,12 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import Components
 from vireid.core.registry.schema import Section
 from vireid.core.registry.signature import names_argument
 from vireid.core.training.nonfinite import is_finite
 from vireid.core.types import Batch, Progress
+from vireid.errors import VireidError, raise_all
 from vireid.interfaces import Model
 from vireid.plugins.models.returns import require_tasks
 from vireid.plugins.steps.accumulation import first_identities

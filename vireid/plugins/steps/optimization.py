@@ -13,10 +13,10 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import Components
 from vireid.core.registry.schema import ArgumentsOf, Component
 from vireid.core.training.nonfinite import is_finite
+from vireid.errors import VireidError, did_you_mean
 from vireid.plugins.steps.param_groups import parameter_groups
 from vireid.plugins.steps.skipping import is_overflow
 

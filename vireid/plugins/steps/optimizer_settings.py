@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch import nn
 
 from vireid.core.config.parameter_freezing import freeze
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.errors import VireidError, did_you_mean
 from vireid.interfaces import Model
 from vireid.plugins.steps.optimization import GroupConfig, OptimizerConfig, ScheduleConfig
 

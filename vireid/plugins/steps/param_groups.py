@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 def parameter_groups(parameters: Mapping[str, nn.Parameter], patterns: Mapping[str, dict], where: str) -> list[dict]:

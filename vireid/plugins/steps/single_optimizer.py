@@ -11,9 +11,9 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.types import Batch, Progress
+from vireid.errors import VireidError
 from vireid.interfaces import Model, Weighter
 from vireid.plugins.models.returns import require_tasks
 from vireid.plugins.steps.accumulation import split_identities

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.plugins.models.returns import require_scalar
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 LUMA = (0.2989, 0.5870, 0.1140)  # ITU-R BT.601
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 
 
 class Normalize(nn.Module):

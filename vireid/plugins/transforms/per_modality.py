@@ -7,10 +7,10 @@ from typing import Annotated
 
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import INFRARED, VISIBLE, Progress
+from vireid.errors import VireidError
 from vireid.plugins.transforms.nested import apply_nested, build_nested
 
 Transforms = Sequence[Annotated[dict, Component('transforms')]]

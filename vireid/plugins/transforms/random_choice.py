@@ -8,10 +8,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.plugins.transforms.nested import apply_nested, build_nested
 
 

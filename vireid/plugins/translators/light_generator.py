@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import VISIBLE, Batch, Modality
+from vireid.errors import VireidError
 
 
 class LightGenerator(nn.Module):

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.interfaces import Weighter
 from vireid.plugins.weighters.fixed import require_known
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import Progress
+from vireid.errors import VireidError, did_you_mean
 
 
 class Fixed(nn.Module):

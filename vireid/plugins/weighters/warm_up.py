@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import Progress
+from vireid.errors import VireidError
 from vireid.plugins.weighters.fixed import require_known
 
 Curve = Literal['linear', 'cosine', 'adaptive']

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from vireid.boundary.showing import printable
 from vireid.boundary.writing import write_whole
-from vireid.core.errors import VireidError, did_you_mean, raise_all
+from vireid.errors import VireidError, did_you_mean, raise_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.figures.style import (
     COLUMN,
     MARKERS,

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.figures.style import (
     COLUMN,
     INK,

@@ -15,7 +15,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 from matplotlib.path import Path
 from matplotlib.textpath import TextToPath
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.figures.style import INK, PALETTE, add_legend, add_notes, choose_evidence, new_figure, styled
 from vireid.reporting.record import RunRecord
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vireid.boundary.names import look
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures.style import LETTER, PAGE, SMALL, choose, choose_evidence, protocol_note, styled
 from vireid.reporting.figures.tiles import GAP, LINE, MARGIN, Sheet, aspect_of, decode

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from vireid.boundary.showing import one_line
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.record import RunRecord
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Circle, Rectangle
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting import thumbnails
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures.style import GREEN, INK, LETTER, ORANGE, SMALL, choose_evidence, new_figure

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from vireid.core.errors import VireidError
+from vireid.errors import VireidError
 from vireid.reporting.figures.style import (
     MARKERS,
     PAGE,

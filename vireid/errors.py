@@ -1,4 +1,4 @@
-"""The exception for every error a user can fix: what was given, what is allowed, what to do next."""
+"""The exceptions for errors that a user can fix: what was given, what is allowed, what to do next."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ MAX_ERRORS = 100  # errors listed in a combined error
 
 
 class VireidError(Exception):
-    """An error that a user can fix. The text is for people; programs read `path` and `code`.
+    """An error that a user can fix. The text is for people; programs read the class (or `code`) and `path`.
 
     Args:
         given: what was given and why it does not work, in one sentence.
         allowed: what is accepted.
         todo: what to type or change next.
         path: the config key at fault, such as `model.heads.s2.losses`; empty if the error is not about a key.
-        code: the kind of error, such as `unknown-key`; empty if no program needs it.
 
     Attributes:
+        code: the class in lower case, such as `unknown-key`; empty for `VireidError` itself.
         errors: the individual errors of a combined error; empty for a single error.
     """
 
+    code = ''
     errors: tuple[VireidError, ...] = ()
 
-    def __init__(
-        self, given: str, *, allowed: str | None = None, todo: str | None = None, path: str = '', code: str = ''
-    ) -> None:
-        self.given, self.allowed, self.todo, self.path, self.code = given, allowed, todo, path, code
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.code = re.sub(r'\B([A-Z])', r'-\1', cls.__name__).lower()
+
+    def __init__(self, given: str, *, allowed: str | None = None, todo: str | None = None, path: str = '') -> None:
+        self.given, self.allowed, self.todo, self.path = given, allowed, todo, path
         lines = [_shown(given)]
         if allowed:
             lines.append(f'  allowed: {_shown(allowed)}')
@@ -48,14 +51,104 @@ class VireidError(Exception):
         if self.path == path or self.path.startswith(f'{path}.'):
             return self
         whole = f'{path}.{self.path}' if self.path else path
-        return VireidError(
-            f'{path}: {self.given}', allowed=self.allowed, todo=todo or self.todo, path=whole, code=self.code
-        )
+        return type(self)(f'{path}: {self.given}', allowed=self.allowed, todo=todo or self.todo, path=whole)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Loader workers pickle exceptions; the default rebuilds them from `args` alone.
-        parts: dict[str, Any] = {'allowed': self.allowed, 'todo': self.todo, 'path': self.path, 'code': self.code}
+        parts: dict[str, Any] = {'allowed': self.allowed, 'todo': self.todo, 'path': self.path}
         return partial(type(self), self.given, **parts), ()
+
+
+class UnknownKey(VireidError):
+    """A key, flag or column that does not exist there."""
+
+
+class MissingKey(VireidError):
+    """A required key, flag, column or folder setting was not given."""
+
+
+class UnknownName(VireidError):
+    """A name that nothing has: of a component, figure, metric, layout, modality, split."""
+
+
+class UnknownComponent(UnknownName):
+    """A component name that no plugin registers."""
+
+
+class WrongValue(VireidError):
+    """A value of another type than the key takes, out of range, or none of the choices."""
+
+
+class Conflict(VireidError):
+    """Settings or flags that exclude each other."""
+
+
+class Mismatch(VireidError):
+    """Things that do not fit together: shapes, inputs, a checkpoint and a model, images and a protocol, two runs."""
+
+
+class MissingPackage(VireidError):
+    """An optional package is not installed, or too old."""
+
+
+class MissingFile(VireidError):
+    """A file or folder that does not exist, or lacks what belongs there."""
+
+
+class DamagedFile(VireidError):
+    """A file that cannot be read, is cut off, or contradicts its own format."""
+
+
+class UnsupportedFile(VireidError):
+    """A readable file of a format, version or kind that is not supported."""
+
+
+class UnsafeFile(VireidError):
+    """A file that exceeds a limit, would run code, or leads out of its folder."""
+
+
+class WrongContent(VireidError):
+    """A readable file or table whose values are invalid, contradict each other, or appear twice."""
+
+
+class NotFinite(VireidError):
+    """NaN or infinity where numbers are needed."""
+
+
+class AlreadyExists(VireidError):
+    """An output that would overwrite or mix with something else."""
+
+
+class WriteFailed(VireidError):
+    """A file that could not be written."""
+
+
+class InUse(VireidError):
+    """A folder or port that another process uses."""
+
+
+class Changed(VireidError):
+    """Something that differs from when it was recorded: a checkpoint, plugin code, images, settings."""
+
+
+class NotReady(VireidError):
+    """Something has to be done first: a stage, a fit, labels, a finished run or index."""
+
+
+class TooFew(VireidError):
+    """Too few images, identities, rows, seeds or systems."""
+
+
+class NoMatch(VireidError):
+    """A search, filter or pattern that matches nothing."""
+
+
+class OutOfMemory(VireidError):
+    """Memory that is not enough."""
+
+
+class Unavailable(VireidError):
+    """A device, service, process or function that is not available here."""
 
 
 def _shown(text: str) -> str:
@@ -93,7 +186,7 @@ def combined(problems: Sequence[VireidError]) -> VireidError:
     return error
 
 
-class IncompleteData(VireidError):
+class IncompleteData(MissingFile):
     """A split with missing images.
 
     Attributes:
