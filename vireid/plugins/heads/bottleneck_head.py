@@ -9,7 +9,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 class BottleneckHead(nn.Module):
@@ -28,7 +28,7 @@ class BottleneckHead(nn.Module):
         slope: negative slope of the LeakyReLU.
 
     Raises:
-        VireidError: if there is not exactly one input, or it is not a map.
+        Mismatch: if there is not exactly one input, or it is not a map.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class BottleneckHead(nn.Module):
     ) -> None:
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map':
-            raise VireidError(f'BottleneckHead reads {len(inputs)} features', allowed='one map')
+            raise Mismatch(f'BottleneckHead reads {len(inputs)} features', allowed='one map')
         self.embedding_dim = inputs[0].channels
         self.dropout = nn.Dropout(dropout)
         self.reduce = nn.Linear(self.embedding_dim, channels)

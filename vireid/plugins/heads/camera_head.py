@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 
 
 class CameraHead(nn.Module):
@@ -41,12 +41,12 @@ class CameraHead(nn.Module):
     ) -> None:
         super().__init__()
         if len(inputs) != 1:
-            raise VireidError(f'CameraHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first')
+            raise Mismatch(f'CameraHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first')
         if cameras < 2:
-            raise VireidError(f'cameras is {cameras}', allowed='an integer of at least 2')
+            raise WrongValue(f'cameras is {cameras}', allowed='an integer of at least 2')
         (spec,) = inputs
         if spec.kind == 'vector' and pool is not None:
-            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
+            raise Mismatch(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
         self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
         self.embedding_dim = spec.channels
         self.classifier = nn.Linear(spec.channels, cameras)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.heads.contrast import contrast
 
 
@@ -47,9 +47,9 @@ class CorrelationHead(nn.Module):
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map' or inputs[0].size is None:
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'CorrelationHead got: {given}', allowed='one map of known size')
+            raise Mismatch(f'CorrelationHead got: {given}', allowed='one map of known size')
         if min(channels, kernels, *grid) < 1:
-            raise VireidError(
+            raise WrongValue(
                 f'channels is {channels}, kernels is {kernels} and grid is {tuple(grid)}',
                 allowed='integers of at least 1',
             )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.heads.branch import Branch, Place
 
 
@@ -44,10 +44,10 @@ class GlobalHead(nn.Module):
     ) -> None:
         super().__init__()
         if len(inputs) != 1:
-            raise VireidError(f'GlobalHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first')
+            raise Mismatch(f'GlobalHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first')
         (spec,) = inputs
         if spec.kind == 'vector' and pool is not None:
-            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
+            raise Mismatch(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
         self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
         self.branch = Branch(spec.channels, num_identities, channels, bnneck, embedding)
         self.embedding_dim = self.branch.dim

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.graph_layer import GraphLayer
 
 
@@ -41,11 +41,11 @@ class GraphHead(nn.Module):
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'vector':
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'GraphHead reads one vector and got: {given}', todo='read a GraphAttention neck')
+            raise Mismatch(f'GraphHead reads one vector and got: {given}', todo='read a GraphAttention neck')
         self.layer = GraphLayer(inputs[0].channels, num_identities, 1, negative_slope, dropout)
 
     def forward(self, nodes: Tensor, context: Context) -> HeadOutput:
         if context.identities is None:
-            raise VireidError('GraphHead needs identities, which are available only in training')
+            raise Mismatch('GraphHead needs identities, which are available only in training')
         (logits,) = self.layer(nodes, context.identities)
         return HeadOutput(feature=nodes, logits=nn.functional.elu(logits))  # (B, C), (B, K)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 
 
 class HiddenLayerHead(nn.Module):
@@ -42,12 +42,12 @@ class HiddenLayerHead(nn.Module):
     ) -> None:
         super().__init__()
         if len(inputs) != 1:
-            raise VireidError(
+            raise Mismatch(
                 f'HiddenLayerHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first'
             )
         (spec,) = inputs
         if spec.kind == 'vector' and pool is not None:
-            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
+            raise Mismatch(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
         self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
         self.classifier = perceptron(spec.channels, hidden, num_identities)
         self.embedding_dim = spec.channels
@@ -70,10 +70,10 @@ def perceptron(channels: int, hidden: Sequence[int], outputs: int) -> nn.Sequent
         outputs: length of the output.
 
     Raises:
-        VireidError: if `hidden` is empty or a length is below 1.
+        WrongValue: if `hidden` is empty or a length is below 1.
     """
     if not hidden or min(hidden) < 1:
-        raise VireidError(f'hidden is {tuple(hidden)}', allowed='one or more integers of at least 1')
+        raise WrongValue(f'hidden is {tuple(hidden)}', allowed='one or more integers of at least 1')
     layers: list[nn.Module] = []
     for before, after in pairwise([channels, *hidden]):
         layers += [nn.Linear(before, after), nn.ReLU()]

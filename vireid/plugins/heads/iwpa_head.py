@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.full_precision import full_precision
 from vireid.plugins.stripes import stripes
 
@@ -45,10 +45,10 @@ class IWPAHead(nn.Module):
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map':
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'IWPAHead reads one map and got: {given}', todo='use GlobalHead for a vector')
+            raise Mismatch(f'IWPAHead reads one map and got: {given}', todo='use GlobalHead for a vector')
         (spec,) = inputs
         if parts < 1:
-            raise VireidError(f'parts is {parts}', allowed='an integer of at least 1')
+            raise WrongValue(f'parts is {parts}', allowed='an integer of at least 1')
         if spec.size is not None:
             stripes(spec.size[0], parts)  # raises before any data is read
         self.outputs = {'global': 0, 'refined': 0}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import MODALITIES, FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.heads.hidden_layer_head import perceptron
 
 
@@ -43,12 +43,12 @@ class ModalityDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         if len(inputs) != 1:
-            raise VireidError(
+            raise Mismatch(
                 f'ModalityDiscriminator reads one feature and got {len(inputs)}', todo='fuse them with a neck first'
             )
         (spec,) = inputs
         if spec.kind == 'vector' and pool is not None:
-            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
+            raise Mismatch(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
         self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
         self.classifier = perceptron(spec.channels, hidden, len(MODALITIES))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 
 
 class StripeHead(nn.Module):
@@ -52,9 +52,9 @@ class StripeHead(nn.Module):
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map':
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'StripeHead reads one map and got: {given}', todo='use GlobalHead for a vector')
+            raise Mismatch(f'StripeHead reads one map and got: {given}', todo='use GlobalHead for a vector')
         if parts < 1 or channels < 1:
-            raise VireidError(f'parts is {parts} and channels is {channels}', allowed='integers of at least 1')
+            raise WrongValue(f'parts is {parts} and channels is {channels}', allowed='integers of at least 1')
         (spec,) = inputs
         self.share_rows = share_rows
         self.outputs = {'parts': parts, 'whole': 0}
@@ -89,7 +89,7 @@ class StripeHead(nn.Module):
         """Returns (first row, row after the last) of each stripe."""
         parts = self.outputs['parts']
         if height % parts and not self.share_rows:
-            raise VireidError(
+            raise Mismatch(
                 f'parts is {parts}, but the map has {height} row{"s" if height > 1 else ""}',
                 allowed='a number of parts that divides the rows: '
                 + ', '.join(str(n) for n in range(1, height + 1) if height % n == 0),

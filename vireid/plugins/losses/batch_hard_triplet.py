@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.full_precision import full_precision
 
 
@@ -28,15 +28,13 @@ class BatchHardTriplet(nn.Module):
     def __init__(self, margin: float | None = 0.3) -> None:
         super().__init__()
         if margin is not None and margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0, or None for the soft margin')
+            raise WrongValue(f'margin is {margin}', allowed='a number of at least 0, or None for the soft margin')
         self.margin = margin
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
         feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if feature.ndim != 2:
-            raise VireidError(
-                'BatchHardTriplet reads one vector per image and got parts', todo='use it on a global head'
-            )
+            raise Mismatch('BatchHardTriplet reads one vector per image and got parts', todo='use it on a global head')
         # under autocast the product would be in half precision, where distances of nearly equal vectors cancel
         with full_precision(feature):
             squared = feature.square().sum(dim=1)

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.losses.unit_distances import distances, unit_feature
 
 
@@ -30,7 +30,7 @@ class BiDirectionalRanking(nn.Module):
         intra_negative: which image n' is: `anchor` for the anchor's n, `positive` for the negative nearest to p.
 
     Raises:
-        VireidError: if a number is negative.
+        WrongValue: if a number is negative.
     """
 
     reads_parts = False
@@ -45,7 +45,7 @@ class BiDirectionalRanking(nn.Module):
         super().__init__()
         for name, value in (('margin', margin), ('intra_margin', intra_margin), ('intra_weight', intra_weight)):
             if value < 0:
-                raise VireidError(f'{name} is {value}', allowed='a number of at least 0')
+                raise WrongValue(f'{name} is {value}', allowed='a number of at least 0')
         self.margin, self.intra_margin = margin, intra_margin
         self.intra_weight, self.intra_negative = intra_weight, intra_negative
 

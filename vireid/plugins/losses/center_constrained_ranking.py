@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.full_precision import full_precision
 from vireid.plugins.losses.unit_distances import distances, unit_feature
 
@@ -29,7 +29,7 @@ class CenterConstrainedRanking(nn.Module):
         negatives: where to search for n: in the `other` modality, or in `both`.
 
     Raises:
-        VireidError: if `margin` is negative.
+        WrongValue: if `margin` is negative.
     """
 
     reads_parts = False
@@ -37,7 +37,7 @@ class CenterConstrainedRanking(nn.Module):
     def __init__(self, margin: float = 0.5, negatives: Literal['other', 'both'] = 'other') -> None:
         super().__init__()
         if margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0')
+            raise WrongValue(f'margin is {margin}', allowed='a number of at least 0')
         self.margin, self.negatives = margin, negatives
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

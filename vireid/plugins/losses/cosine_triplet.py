@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.full_precision import full_precision
 from vireid.plugins.losses.unit_distances import unit_feature
 
@@ -26,7 +26,7 @@ class CosineTriplet(nn.Module):
         pull: weight of the squares, at least 0.
 
     Raises:
-        VireidError: if an argument is negative.
+        WrongValue: if an argument is negative.
     """
 
     reads_parts = False
@@ -35,7 +35,7 @@ class CosineTriplet(nn.Module):
         super().__init__()
         for name, value in (('margin', margin), ('pull', pull)):
             if value < 0:
-                raise VireidError(f'{name} is {value}', allowed='a number of at least 0')
+                raise WrongValue(f'{name} is {value}', allowed='a number of at least 0')
         self.margin, self.pull = margin, pull
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:

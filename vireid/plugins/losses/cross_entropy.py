@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 
 
 class CrossEntropy(nn.Module):
@@ -22,12 +22,12 @@ class CrossEntropy(nn.Module):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
-            raise VireidError(f'label_smoothing is {label_smoothing}', allowed='0 to 1 (exclusive)')
+            raise WrongValue(f'label_smoothing is {label_smoothing}', allowed='0 to 1 (exclusive)')
         self.label_smoothing = label_smoothing
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
         if output.logits is None:
-            raise VireidError(
+            raise Mismatch(
                 'CrossEntropy needs logits, but this head has no classifier',
                 todo='use a head with a classifier, or another loss',
             )

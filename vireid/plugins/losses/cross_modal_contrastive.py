@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.losses.unit_distances import distances, squared_distances, unit_feature
 
 
@@ -23,7 +23,7 @@ class CrossModalContrastive(nn.Module):
             equally many of each; False averages over all pairs.
 
     Raises:
-        VireidError: if `margin` is out of range.
+        WrongValue: if `margin` is out of range.
     """
 
     reads_parts = False
@@ -31,7 +31,7 @@ class CrossModalContrastive(nn.Module):
     def __init__(self, margin: float = 0.5, balanced: bool = True) -> None:
         super().__init__()
         if not 0 < margin <= 2:
-            raise VireidError(f'margin is {margin}', allowed='0 (exclusive) to 2, the largest distance')
+            raise WrongValue(f'margin is {margin}', allowed='0 (exclusive) to 2, the largest distance')
         self.margin, self.balanced = margin, balanced
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.losses.unit_distances import distances, unit_feature
 
 
@@ -38,7 +38,7 @@ class CrossModalTriplet(nn.Module):
     ) -> None:
         super().__init__()
         if margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0')
+            raise WrongValue(f'margin is {margin}', allowed='a number of at least 0')
         self.margin, self.triplets, self.normalize = margin, triplets, normalize
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
 
 
@@ -24,7 +24,7 @@ class CrossModalityEuclidean(nn.Module):
             does not reduce it; False compares the features themselves.
 
     Raises:
-        VireidError: when called, if the feature has parts.
+        Mismatch: when called, if the feature has parts.
     """
 
     reads_parts = False
@@ -36,7 +36,7 @@ class CrossModalityEuclidean(nn.Module):
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if feature.ndim != 2:
-            raise VireidError(
+            raise Mismatch(
                 'CrossModalityEuclidean reads one vector per image and got parts', todo='use it on a global head'
             )
         if self.normalize:

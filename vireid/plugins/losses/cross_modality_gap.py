@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, Context, HeadOutput, Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.full_precision import full_precision
 
 
@@ -35,17 +35,15 @@ class CrossModalityGap(nn.Module):
     def __init__(self, margin: float = 0.5, anchor: str = INFRARED) -> None:
         super().__init__()
         if margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0')
+            raise WrongValue(f'margin is {margin}', allowed='a number of at least 0')
         self.margin, self.anchor = margin, anchor
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if feature.ndim != 2:
-            raise VireidError(
-                'CrossModalityGap reads one vector per image and got parts', todo='use it on a global head'
-            )
+            raise Mismatch('CrossModalityGap reads one vector per image and got parts', todo='use it on a global head')
         if self.anchor not in context.counts:
-            raise VireidError(
+            raise Mismatch(
                 f'anchor is {self.anchor!r}, but the batch has no such images', allowed=', '.join(context.counts)
             )
         unique = identities.unique()  # (I,)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, HeadOutput, joint_order
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.full_precision import full_precision
 
 
@@ -27,13 +27,13 @@ class HeteroCenterTriplet(nn.Module):
         margin: at least 0.
 
     Raises:
-        VireidError: if `margin` is negative.
+        WrongValue: if `margin` is negative.
     """
 
     def __init__(self, margin: float = 0.3) -> None:
         super().__init__()
         if margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0')
+            raise WrongValue(f'margin is {margin}', allowed='a number of at least 0')
         self.margin = margin
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

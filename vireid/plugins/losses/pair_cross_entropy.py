@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 
 
 class PairCrossEntropy(nn.Module):
@@ -30,13 +30,13 @@ class PairCrossEntropy(nn.Module):
     def __init__(self, scale: float = 5.0, threshold: float = 0.5) -> None:
         super().__init__()
         if not scale > 0:
-            raise VireidError(f'scale is {scale}', allowed='a number above 0')
+            raise WrongValue(f'scale is {scale}', allowed='a number above 0')
         self.scale, self.threshold = scale, threshold
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         similarity = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if similarity.shape != (len(identities), len(identities)):
-            raise VireidError(
+            raise Mismatch(
                 f'PairCrossEntropy got a feature {tuple(similarity.shape)} for {len(identities)} images',
                 allowed='the similarity between all images, (B, B)',
                 todo="use it on a head with such an output: CorrelationHead, with reads='pairs'",

@@ -23,7 +23,7 @@ class CorrespondenceConcat(nn.Module):
         inputs: one paired feature.
 
     Raises:
-        VireidError: unless there is exactly one input.
+        Mismatch: unless there is exactly one input.
     """
 
     layout = 'paired'

@@ -11,7 +11,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.matching import require_maps
 
 DILATIONS = (1, 2, 3)
@@ -34,7 +34,7 @@ class DEE(nn.Module):
         dropout: probability with which values of all copies are dropped; 0.01 in the released code.
 
     Raises:
-        VireidError: if the input is not one map, or has fewer than 4 channels.
+        Mismatch: if the input is not one map, or has fewer than 4 channels.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class DEE(nn.Module):
         (spec,) = require_maps('DEE', inputs, 1)
         inner = spec.channels // 4
         if inner < 1:
-            raise VireidError(f'DEE reads a map of {spec.channels} channels', allowed='at least 4')
+            raise Mismatch(f'DEE reads a map of {spec.channels} channels', allowed='at least 4')
         self.branches, self.combine = branches, combine
         # all branches at once: the i-th C / 4 channels, and the i-th group, are those of branch i
         self.dilated = nn.ModuleList(

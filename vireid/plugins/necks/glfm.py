@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.necks.matching import require_one
 
 
@@ -38,12 +38,12 @@ class GLFM(nn.Module):
         super().__init__()
         (spec,) = require_one('GLFM', inputs)
         if spec.kind != 'vector' or spec.channels % 2:
-            raise VireidError(
+            raise Mismatch(
                 f'GLFM reads a vector of even length and got a {spec.kind} of {spec.channels}',
                 todo='set an even number of channels in its input neck',
             )
         if num_heads < 1:
-            raise VireidError(f'num_heads is {num_heads}', allowed='an integer of at least 1')
+            raise WrongValue(f'num_heads is {num_heads}', allowed='an integer of at least 1')
         self.output = spec
         self.num_heads, self.inner = num_heads, spec.channels // 2
         self.negative_slope = negative_slope
@@ -57,7 +57,7 @@ class GLFM(nn.Module):
 
     def forward(self, nodes: Tensor, context: Context) -> Tensor:
         if context.identities is None:
-            raise VireidError(
+            raise Mismatch(
                 'GLFM needs identities, which are available only in training', todo='keep it out of the embedding'
             )
         h = self.h(nodes).unflatten(1, (self.num_heads, self.inner))  # (K, M, C/2)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.graph_layer import GraphLayer
 from vireid.plugins.necks.matching import require_one
 
@@ -51,7 +51,7 @@ class GraphAttention(nn.Module):
         super().__init__()
         (spec,) = require_one('GraphAttention', inputs)
         if spec.kind == 'vector' and pool is not None:
-            raise VireidError(
+            raise Mismatch(
                 f'pool is {pool!r}, but GraphAttention reads a vector, which is not pooled', todo='remove pool'
             )
         self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
@@ -60,7 +60,7 @@ class GraphAttention(nn.Module):
 
     def forward(self, feature: Tensor, context: Context) -> Tensor:
         if context.identities is None:
-            raise VireidError(
+            raise Mismatch(
                 'GraphAttention needs identities, which are available only in training',
                 todo='keep it out of the embedding',
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 
 
 class GraphLayer(nn.Module):
@@ -23,7 +23,7 @@ class GraphLayer(nn.Module):
         dropout: dropout rate of the nodes and of the attention, 0 to 1 (exclusive).
 
     Raises:
-        VireidError: if `channels`, `num_heads` or `dropout` is out of range.
+        WrongValue: if `channels`, `num_heads` or `dropout` is out of range.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class GraphLayer(nn.Module):
         super().__init__()
         for name, value in (('channels', channels), ('num_heads', num_heads)):
             if value < 1:
-                raise VireidError(f'{name} is {value}', allowed='an integer of at least 1')
+                raise WrongValue(f'{name} is {value}', allowed='an integer of at least 1')
         if not 0 <= dropout < 1:
-            raise VireidError(f'dropout is {dropout}', allowed='0 to 1 (exclusive)')
+            raise WrongValue(f'dropout is {dropout}', allowed='0 to 1 (exclusive)')
         self.num_heads, self.channels, self.negative_slope = num_heads, channels, negative_slope
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(in_channels, num_heads * channels, bias=False)  # W of every head

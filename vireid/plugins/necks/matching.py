@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vireid.core.types import FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 def describe(inputs: Sequence[FeatureSpec]) -> str:
@@ -20,10 +20,10 @@ def require_one(name: str, inputs: Sequence[FeatureSpec]) -> Sequence[FeatureSpe
     """Returns the inputs.
 
     Raises:
-        VireidError: unless there is exactly one.
+        Mismatch: unless there is exactly one.
     """
     if len(inputs) != 1:
-        raise VireidError(f'{name} reads one feature and got {len(inputs)}', todo='name one, or fuse them first')
+        raise Mismatch(f'{name} reads one feature and got {len(inputs)}', todo='name one, or fuse them first')
     return inputs
 
 
@@ -36,11 +36,11 @@ def require_maps(name: str, inputs: Sequence[FeatureSpec], count: int) -> Sequen
         count: number of maps that it reads.
 
     Raises:
-        VireidError: unless there are `count`, all of them maps.
+        Mismatch: unless there are `count`, all of them maps.
     """
     if len(inputs) != count or any(spec.kind != 'map' for spec in inputs):
         expected = 'one map' if count == 1 else f'{count} maps'
-        raise VireidError(f'{name} got: {describe(inputs) or "no feature"}', allowed=expected)
+        raise Mismatch(f'{name} got: {describe(inputs) or "no feature"}', allowed=expected)
     return inputs
 
 
@@ -48,11 +48,11 @@ def common_size(name: str, inputs: Sequence[FeatureSpec]) -> tuple[int, int] | N
     """Returns the common size of the maps, or None if no size is known.
 
     Raises:
-        VireidError: if two known sizes differ.
+        Mismatch: if two known sizes differ.
     """
     known = {spec.size for spec in inputs if spec.size is not None}
     if len(known) > 1:
-        raise VireidError(
+        raise Mismatch(
             f'{name} got maps of different sizes: {describe(inputs)}',
             todo='pool them to vectors first, e.g. with StageEmbedding',
         )
@@ -63,12 +63,12 @@ def require_one_kind(name: str, inputs: Sequence[FeatureSpec]) -> None:
     """Checks that there are two or more inputs, all vectors or all maps.
 
     Raises:
-        VireidError: if not.
+        Mismatch: if not.
     """
     if len(inputs) < 2:
-        raise VireidError(f'{name} fuses two or more features and got {len(inputs)}', todo='name more inputs')
+        raise Mismatch(f'{name} fuses two or more features and got {len(inputs)}', todo='name more inputs')
     if len({spec.kind for spec in inputs}) > 1:
-        raise VireidError(
+        raise Mismatch(
             f'{name} fuses features of the same kind and got: {describe(inputs)}',
             todo='pool the maps to vectors first, e.g. with StageEmbedding',
         )
@@ -78,12 +78,12 @@ def require_equal(name: str, inputs: Sequence[FeatureSpec]) -> None:
     """Checks that there are two or more inputs of the same shape.
 
     Raises:
-        VireidError: if not.
+        Mismatch: if not.
     """
     require_one_kind(name, inputs)
     common_size(name, inputs)
     if len({spec.channels for spec in inputs}) > 1:
-        raise VireidError(
+        raise Mismatch(
             f'{name} fuses features with the same number of channels and got: {describe(inputs)}',
             todo='project them to the same number of channels first, e.g. with StageEmbedding',
         )
@@ -93,11 +93,11 @@ def require_vectors(name: str, inputs: Sequence[FeatureSpec]) -> None:
     """Checks that there are two or more vectors of the same length.
 
     Raises:
-        VireidError: if not.
+        Mismatch: if not.
     """
     require_equal(name, inputs)
     if inputs[0].kind != 'vector':
-        raise VireidError(
+        raise Mismatch(
             f'{name} fuses vectors and got: {describe(inputs)}',
             todo='pool the maps to vectors first, e.g. with StageEmbedding',
         )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.necks.matching import require_one
 
 
@@ -39,9 +39,9 @@ class StageEmbedding(nn.Module):
         super().__init__()
         (spec,) = require_one('StageEmbedding', inputs)
         if channels < 1:
-            raise VireidError(f'channels is {channels}', allowed='an integer of at least 1')
+            raise WrongValue(f'channels is {channels}', allowed='an integer of at least 1')
         if spec.kind != 'map':
-            raise VireidError('StageEmbedding reads a map and got a vector', todo='read a stage of the backbone')
+            raise Mismatch('StageEmbedding reads a map and got a vector', todo='read a stage of the backbone')
         self.pool = build_part('poolings', pool, 'pool')
         self.fc = nn.Linear(spec.channels, channels)
         self.output = FeatureSpec(channels)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.necks.matching import require_one
 from vireid.plugins.stripes import stripes
 
@@ -42,9 +42,9 @@ class StripeEmbedding(nn.Module):
         super().__init__()
         (spec,) = require_one('StripeEmbedding', inputs)
         if spec.kind != 'map':
-            raise VireidError('StripeEmbedding reads a map and got a vector', todo='read a stage of the backbone')
+            raise Mismatch('StripeEmbedding reads a map and got a vector', todo='read a stage of the backbone')
         if parts < 1:
-            raise VireidError(f'parts is {parts}', allowed='an integer of at least 1')
+            raise WrongValue(f'parts is {parts}', allowed='an integer of at least 1')
         if spec.size is not None:
             stripes(spec.size[0], parts)  # raises before any data is read
         self.parts = parts

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, TooFew, WrongValue
 from vireid.plugins.necks.matching import require_one
 
 
@@ -39,16 +39,16 @@ class WithinIdentityWhitening(nn.Module):
         super().__init__()
         (spec,) = require_one('WithinIdentityWhitening', inputs)
         if spec.kind != 'vector':
-            raise VireidError(
+            raise Mismatch(
                 'WithinIdentityWhitening reads a vector and got a map',
                 todo='pool it first, e.g. with StripeEmbedding',
             )
         if groups < 1 or spec.channels % groups:
-            raise VireidError(
+            raise Mismatch(
                 f'groups is {groups}, but the vector has {spec.channels} channels', allowed='a divisor of that number'
             )
         if not 0 < shrinkage <= 1:
-            raise VireidError(f'shrinkage is {shrinkage}', allowed='above 0, up to 1')
+            raise WrongValue(f'shrinkage is {shrinkage}', allowed='above 0, up to 1')
         self.output, self.groups, self.shrinkage = spec, groups, shrinkage
         self.matrix: Tensor
         self.register_buffer('matrix', torch.eye(spec.channels // groups))  # L
@@ -64,12 +64,12 @@ class WithinIdentityWhitening(nn.Module):
             VireidError: if there are no identities, or none has two images.
         """
         if context.identities is None:
-            raise VireidError('WithinIdentityWhitening is fitted to labeled images, but these have no identities')
+            raise Mismatch('WithinIdentityWhitening is fitted to labeled images, but these have no identities')
         pieces = vector.double().unflatten(1, (self.groups, -1))  # (N, G, C / G)
         _, label = context.identities.unique(return_inverse=True)
         count = torch.bincount(label).to(pieces)
         if count.max() < 2:
-            raise VireidError(
+            raise TooFew(
                 'WithinIdentityWhitening: no identity has two images',
                 todo='provide several images per identity, or remove this neck',
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.full_precision import full_precision
 
 
@@ -21,13 +21,13 @@ class GeM(nn.Module):
         eps: smallest value, above 0.
 
     Raises:
-        VireidError: if `p` or `eps` is out of range.
+        WrongValue: if `p` or `eps` is out of range.
     """
 
     def __init__(self, p: float = 3.0, learn: bool = True, eps: float = 1e-6) -> None:
         super().__init__()
         if not 1 <= p <= 64 or eps <= 0:
-            raise VireidError(f'p is {p} and eps is {eps}', allowed='p from 1 to 64, eps above 0')
+            raise WrongValue(f'p is {p} and eps is {eps}', allowed='p from 1 to 64, eps above 0')
         self.p = nn.Parameter(torch.tensor(float(p)), requires_grad=learn)
         self.eps = eps
 

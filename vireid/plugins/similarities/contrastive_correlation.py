@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.heads.contrast import contrast
 from vireid.plugins.heads.correlation_head import CorrelationHead, split
 
@@ -38,7 +38,7 @@ class ContrastiveCorrelation:
         if channels is None or kernels is None:
             heads = [module for module in model.modules() if isinstance(module, CorrelationHead)]
             if len(heads) != 1:
-                raise VireidError(
+                raise Mismatch(
                     f'ContrastiveCorrelation needs one CorrelationHead, but the model has {len(heads)}',
                     allowed='one',
                     todo='use it with configs/systems/dscsn.py, or set channels and kernels',
@@ -46,7 +46,7 @@ class ContrastiveCorrelation:
             channels = heads[0].channels if channels is None else channels
             kernels = heads[0].kernels if kernels is None else kernels
         if min(channels, kernels) < 1:
-            raise VireidError(
+            raise WrongValue(
                 f'channels is {channels} and kernels is {kernels}', allowed='integers of at least 1, or None'
             )
         self.model, self.channels, self.kernels = model, channels, kernels
@@ -59,7 +59,7 @@ class ContrastiveCorrelation:
             gallery: (G, D) embeddings.
 
         Raises:
-            VireidError: if D does not fit the channels and kernels.
+            Mismatch: if D does not fit the channels and kernels.
         """
         device = next((parameter.device for parameter in self.model.parameters()), torch.device('cpu'))
         # a matrix product may round equal columns differently; equal gallery embeddings are compared once, so they tie
@@ -83,7 +83,7 @@ class ContrastiveCorrelation:
     def _divided(self, embeddings: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
         length = embeddings.shape[1]
         if length % self.channels or length <= self.kernels * self.channels:
-            raise VireidError(
+            raise Mismatch(
                 f'ContrastiveCorrelation got embeddings of length {length}',
                 allowed=f'{self.channels} for each cell, plus {self.kernels} x {self.channels} for the kernels',
                 todo='set model.embedding to the CorrelationHead alone',

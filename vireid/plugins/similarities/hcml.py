@@ -10,7 +10,7 @@ import torch
 
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Modality, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import NotReady, TooFew, WrongValue
 
 HALVINGS = 40  # after which a step is negligible
 
@@ -41,7 +41,7 @@ class HCML:
         decay: factor of that step size after each iteration, 0 (exclusive) to 1.
 
     Raises:
-        VireidError: if an argument is out of range.
+        WrongValue: if an argument is out of range.
     """
 
     name = 'HCML'
@@ -57,14 +57,14 @@ class HCML:
     ) -> None:
         for name, value, least in (('dims', dims, 1), ('iterations', iterations, 1)):
             if value is not None and value < least:
-                raise VireidError(f'{name} is {value}', allowed=f'an integer of at least {least}')
+                raise WrongValue(f'{name} is {value}', allowed=f'an integer of at least {least}')
         for name, number in (('specific_weight', specific_weight), ('tolerance', tolerance)):
             if number < 0:
-                raise VireidError(f'{name} is {number}', allowed='a number of at least 0')
+                raise WrongValue(f'{name} is {number}', allowed='a number of at least 0')
         if step <= 0:
-            raise VireidError(f'step is {step}', allowed='a number above 0')
+            raise WrongValue(f'step is {step}', allowed='a number above 0')
         if not 0 < decay <= 1:
-            raise VireidError(f'decay is {decay}', allowed='0 (exclusive) to 1')
+            raise WrongValue(f'decay is {decay}', allowed='0 (exclusive) to 1')
         self.dims, self.specific_weight, self.iterations = dims, specific_weight, iterations
         self.tolerance, self.step, self.decay = tolerance, step, decay
         self.objective: list[float] = []  # before the first iteration and after each one
@@ -77,7 +77,7 @@ class HCML:
         With a single identity there are no negative pairs, so nothing is separated.
 
         Raises:
-            VireidError: if no identity has images of both modalities.
+            TooFew: if no identity has images of both modalities.
         """
         features = embeddings.features.astype(np.float64)
         self.center = features.mean(axis=0)
@@ -94,7 +94,7 @@ class HCML:
             residuals[modality] = reduced[rows] - means[modality][index]
         same = identities_of[VISIBLE][:, None] == identities_of[INFRARED][None, :]
         if not same.any():
-            raise VireidError(
+            raise TooFew(
                 'HCML needs identities with images of both modalities, but the training images have none',
                 todo='train on a split with both, or use cosine similarity: evaluation.similarity=None',
             )
@@ -144,10 +144,10 @@ class HCML:
             trial: the trial, which knows the modality of each image.
 
         Raises:
-            VireidError: if `fit` was not called.
+            NotReady: if `fit` was not called.
         """
         if not self.projections:
-            raise VireidError('HCML was not fitted', todo='call fit with the embeddings of the training images')
+            raise NotReady('HCML was not fitted', todo='call fit with the embeddings of the training images')
         left, right = self._project(query, trial.query), self._project(gallery, trial.gallery)
         return lambda rows: -squared(left[rows], right)  # (q, G)
 

@@ -13,7 +13,7 @@ from vireid.console.warn import warn_once
 from vireid.console.wording import counted
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NotReady, TooFew, WrongValue
 from vireid.plugins.similarities.hcml import principal_axes, sigmoid, squared
 
 DOUBLINGS = 60  # after which a step is negligible
@@ -49,7 +49,7 @@ class MLAPG:
         scale: scale features to mu = 1; False leaves them as they are.
 
     Raises:
-        VireidError: if an argument is out of range.
+        WrongValue: if an argument is out of range.
     """
 
     name = 'MLAPG'
@@ -65,11 +65,11 @@ class MLAPG:
     ) -> None:
         for name, value in (('dims', dims), ('iterations', iterations), ('max_pairs', max_pairs)):
             if value is not None and value < 1:
-                raise VireidError(f'{name} is {value}', allowed='an integer of at least 1')
+                raise WrongValue(f'{name} is {value}', allowed='an integer of at least 1')
         if tolerance < 0:
-            raise VireidError(f'tolerance is {tolerance}', allowed='a number of at least 0')
+            raise WrongValue(f'tolerance is {tolerance}', allowed='a number of at least 0')
         if seed < 0:
-            raise VireidError(f'seed is {seed}', allowed='an integer of at least 0')
+            raise WrongValue(f'seed is {seed}', allowed='an integer of at least 0')
         self.dims, self.iterations, self.tolerance = dims, iterations, tolerance
         self.max_pairs, self.seed, self.scale = max_pairs, seed, scale
         self.objective: list[float] = []  # before the first iteration and after each one
@@ -88,7 +88,7 @@ class MLAPG:
         rows = {m: [i for i, s in enumerate(embeddings.samples) if s.modality == m] for m in (VISIBLE, INFRARED)}
         identities = [np.array([embeddings.samples[i].identity for i in rows[m]]) for m in (VISIBLE, INFRARED)]
         if not np.isin(identities[0], identities[1]).any():
-            raise VireidError(
+            raise TooFew(
                 'MLAPG needs identities with images of both modalities, but the training images have none',
                 todo='train on a split with both, or use cosine similarity: evaluation.similarity=None',
             )
@@ -121,7 +121,7 @@ class MLAPG:
 
         images = max((k for k in range(1, max(of.max() for of in counts)) if pairs(k) <= self.max_pairs), default=0)
         if not images:
-            raise VireidError(
+            raise Mismatch(
                 f'MLAPG has {pairs(1):,} pairs of images even with one image per identity and modality',
                 allowed=f'at most max_pairs={self.max_pairs:,}',
                 todo=f'set evaluation.similarity.max_pairs={pairs(1)}',
@@ -171,10 +171,10 @@ class MLAPG:
             gallery: (G, D) embeddings.
 
         Raises:
-            VireidError: if `fit` was not called.
+            NotReady: if `fit` was not called.
         """
         if self.projection is None:
-            raise VireidError('MLAPG was not fitted', todo='call fit with the embeddings of the training images')
+            raise NotReady('MLAPG was not fitted', todo='call fit with the embeddings of the training images')
         left, right = ((of.astype(np.float64) - self.center) @ self.projection for of in (query, gallery))
         return lambda rows: -squared(left[rows], right)  # (q, G)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from vireid.core.registry.components import Components
 from vireid.core.types import Batch, Progress
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.interfaces import Model, Weighter
 from vireid.plugins.models.returns import require_tasks
 from vireid.plugins.steps.accumulation import split_identities
@@ -65,9 +65,9 @@ class SingleOptimizer:
         skip_nonfinite: int = 0,
     ) -> None:
         if accumulate < 1:
-            raise VireidError(f'accumulate is {accumulate}', allowed='an integer of at least 1')
+            raise WrongValue(f'accumulate is {accumulate}', allowed='an integer of at least 1')
         if ema is not None and not 0 < ema < 1:
-            raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
+            raise WrongValue(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
         if isinstance(fabric.strategy, DDPStrategy) and Model.changes(model):
             # those of a loss or translator with `epochs`, outside them
             fabric.strategy._ddp_kwargs['find_unused_parameters'] = True
@@ -143,10 +143,10 @@ class SingleOptimizer:
         """Restores the state that `state_dict` returned.
 
         Raises:
-            VireidError: if it is of another optimizer, grouping or schedule, or lacks EMA weights that are needed.
+            Mismatch: if it is of another optimizer, grouping or schedule, or lacks EMA weights that are needed.
         """
         self.optimization.load_state_dict(state)
         if self._ema is not None:
             if 'raw' not in state:
-                raise VireidError('the checkpoint has no EMA weights', todo='resume with the config of the run')
+                raise Mismatch('the checkpoint has no EMA weights', todo='resume with the config of the run')
             self._ema.restore(state['raw'])

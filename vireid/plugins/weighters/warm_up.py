@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.weighters.fixed import require_known
 
 Curve = Literal['linear', 'cosine', 'adaptive']
@@ -49,9 +49,9 @@ class WarmUp(nn.Module):
         super().__init__()
         require_known(tasks, task_names)
         if epochs <= 0:
-            raise VireidError(f'epochs is {epochs}', allowed='a number above 0')
+            raise WrongValue(f'epochs is {epochs}', allowed='a number above 0')
         if tasks and not {*task_names, *other_tasks} - set(tasks):
-            raise VireidError('every task warms up, so nothing is trained at first', todo='remove one from tasks')
+            raise WrongValue('every task warms up, so nothing is trained at first', todo='remove one from tasks')
         self.task_names = tuple(task_names)
         self.growing = dict(tasks)
         self.epochs = epochs
