@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.losses.bi_directional_ranking import BiDirectionalRanking
 
 
@@ -126,5 +126,5 @@ def test_an_auxiliary_modality_is_left_out():
 
 @pytest.mark.parametrize('name', ['margin', 'intra_margin', 'intra_weight'])
 def test_negative_arguments_are_refused(name):
-    with pytest.raises(VireidError, match=f'{name} is -1'):
+    with pytest.raises(WrongValue, match=f'{name} is -1'):
         BiDirectionalRanking(**{name: -1})

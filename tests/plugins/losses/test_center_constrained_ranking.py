@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.losses.center_constrained_ranking import CenterConstrainedRanking
 
 
@@ -98,5 +98,5 @@ def test_an_auxiliary_modality_is_left_out():
 
 
 def test_a_negative_margin_is_refused():
-    with pytest.raises(VireidError, match='margin is -1'):
+    with pytest.raises(WrongValue, match='margin is -1'):
         CenterConstrainedRanking(-1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.losses.cross_modal_contrastive import CrossModalContrastive
 
 
@@ -82,5 +82,5 @@ def test_an_auxiliary_modality_is_left_out():
 
 @pytest.mark.parametrize('margin', [0, -1, 2.5])
 def test_a_margin_that_no_distance_reaches_is_refused(margin):
-    with pytest.raises(VireidError, match=f'margin is {margin}'):
+    with pytest.raises(WrongValue, match=f'margin is {margin}'):
         CrossModalContrastive(margin)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.losses.hetero_center_triplet import HeteroCenterTriplet
 
 # visible, then infrared; identity 2 has no infrared images, identity 3 only one, and the images are in no order
@@ -122,7 +122,7 @@ def test_promotes_half_precision_and_keeps_float64():
 
 
 def test_a_negative_margin_is_refused():
-    with pytest.raises(VireidError, match='margin is -1'):
+    with pytest.raises(WrongValue, match='margin is -1'):
         HeteroCenterTriplet(-1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.poolings.average import Average
 from vireid.plugins.poolings.gem import GeM
 from vireid.plugins.poolings.max import Max
@@ -79,8 +79,14 @@ def test_mixed_is_between_average_and_maximum():
 
 
 @pytest.mark.parametrize(
-    'refused', [lambda: GeM(p=0.5), lambda: GeM(eps=0), lambda: Mixed(1.5), lambda: Mixed(1.0, learn=True)]
+    ('refused', 'fact'),
+    [
+        (lambda: GeM(p=0.5), r'p is 0\.5'),
+        (lambda: GeM(eps=0), 'eps is 0'),
+        (lambda: Mixed(1.5), r'share is 1\.5'),
+        (lambda: Mixed(1.0, learn=True), r'share is 1\.0'),
+    ],
 )
-def test_arguments_out_of_range_are_refused(refused):
-    with pytest.raises(VireidError):
+def test_arguments_out_of_range_are_refused(refused, fact):
+    with pytest.raises(WrongValue, match=fact):
         refused()
