@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
@@ -36,7 +36,7 @@ class BottleneckHead(nn.Module):
         inputs: Sequence[FeatureSpec],
         num_identities: int,
         channels: Annotated[int, Ge(1)] = 256,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
         slope: Annotated[float, Ge(0)] = 0.1,
     ) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
@@ -43,7 +43,7 @@ class DEE(nn.Module):
         branches: Annotated[int, Ge(1)] = 2,
         combine: Literal['mean', 'sum'] = 'mean',
         bias: bool = False,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.01,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.01,
     ) -> None:
         super().__init__()
         (spec,) = require_maps('DEE', inputs, 1)
