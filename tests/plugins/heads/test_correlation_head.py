@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import FeatureSpec
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.heads.contrast import contrast
 from vireid.plugins.heads.correlation_head import CorrelationHead
 
@@ -163,5 +163,3 @@ def test_wrong_arguments():
     for specs in ([FeatureSpec(7)], [MAP, MAP], [FeatureSpec(7, 'map')]):
         with pytest.raises(Mismatch, match='CorrelationHead'):
             CorrelationHead(specs, num_identities=3)
-    with pytest.raises(WrongValue, match='kernels is 0'):
-        head(kernels=0)

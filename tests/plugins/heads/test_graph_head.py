@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.heads.graph_head import GraphHead
 from vireid.plugins.losses.cross_entropy import CrossEntropy
 
@@ -55,5 +55,3 @@ def test_needs_identities_and_one_vector():
         GraphHead([FeatureSpec(4)], 3)(torch.ones(2, 4), context=Context({'visible': 2}))
     with pytest.raises(Mismatch, match=r'GraphHead .*: map of 4'):
         GraphHead([FeatureSpec(4, 'map')], 3)
-    with pytest.raises(WrongValue, match='dropout is -1'):
-        GraphHead([FeatureSpec(4)], 3, dropout=-1)

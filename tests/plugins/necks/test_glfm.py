@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.necks.glfm import GLFM
 
 
@@ -85,5 +85,3 @@ def test_needs_identities_and_an_even_vector():
         GLFM([FeatureSpec(4)])(torch.randn(2, 4), context=Context({'visible': 2}))
     with pytest.raises(Mismatch, match=r'GLFM .*vector of 5'):
         GLFM([FeatureSpec(5)])
-    with pytest.raises(WrongValue, match='num_heads is 0'):
-        GLFM([FeatureSpec(4)], num_heads=0)

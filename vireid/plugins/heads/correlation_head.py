@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.heads.contrast import contrast
 
 
@@ -33,26 +35,21 @@ class CorrelationHead(nn.Module):
         grid: maximum rows and columns of cells, each at least 1; a smaller map keeps its size.
 
     Raises:
-        VireidError: if the input is not one map of known size, or a number is below 1.
+        Mismatch: if the input is not one map of known size.
     """
 
     def __init__(
         self,
         inputs: Sequence[FeatureSpec],
         num_identities: int,
-        channels: int = 256,
-        kernels: int = 4,
-        grid: tuple[int, int] = (6, 3),
+        channels: Annotated[int, Ge(1)] = 256,
+        kernels: Annotated[int, Ge(1)] = 4,
+        grid: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (6, 3),
     ) -> None:
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map' or inputs[0].size is None:
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
             raise Mismatch(f'CorrelationHead got: {given}', allowed='one map of known size')
-        if min(channels, kernels, *grid) < 1:
-            raise WrongValue(
-                f'channels is {channels}, kernels is {kernels} and grid is {tuple(grid)}',
-                allowed='integers of at least 1',
-            )
         rows, columns = inputs[0].size
         self.channels, self.kernels = channels, kernels
         self.grid = (min(grid[0], rows), min(grid[1], columns))

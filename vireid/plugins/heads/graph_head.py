@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, HeadOutput
@@ -25,8 +27,7 @@ class GraphHead(nn.Module):
         dropout: dropout rate of the nodes and of the attention, 0 to 1 (exclusive).
 
     Raises:
-        VireidError: if the input is not one vector, or `dropout` is out of range; when called, if the identities are
-            unknown.
+        Mismatch: if the input is not one vector; when called, if the identities are unknown.
     """
 
     train_only = True
@@ -36,7 +37,7 @@ class GraphHead(nn.Module):
         inputs: Sequence[FeatureSpec],
         num_identities: int,
         negative_slope: float = 0.2,
-        dropout: float = 0.2,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
     ) -> None:
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'vector':

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 
 
 class StripeHead(nn.Module):
@@ -28,15 +29,15 @@ class StripeHead(nn.Module):
         inputs: one joint map.
         num_identities: number of classes K.
         build_part: builds the pooling.
-        parts: number of stripes P.
-        channels: length C of the vector of each stripe.
+        parts: number of stripes P, at least 1.
+        channels: length C of the vector of each stripe, at least 1.
         pool: pooling of each stripe: a name in `poolings`, or a config.
         share_rows: what to do if `parts` does not divide the rows of the map. False is an error. True lets neighboring
             stripes share the row at their border: of H rows, stripe i gets those from i H / P (rounded down) to (i + 1)
             H / P (rounded up). With fewer rows than stripes, several stripes get the same row.
 
     Raises:
-        VireidError: if the input is not one map, a number is below 1, or `parts` does not divide the rows of the map.
+        Mismatch: if the input is not one map, or `parts` does not divide its rows.
     """
 
     def __init__(
@@ -44,8 +45,8 @@ class StripeHead(nn.Module):
         inputs: Sequence[FeatureSpec],
         num_identities: int,
         build_part: BuildPart,
-        parts: int = 6,
-        channels: int = 256,
+        parts: Annotated[int, Ge(1)] = 6,
+        channels: Annotated[int, Ge(1)] = 256,
         pool: Annotated[str | dict, Component('poolings')] = 'GeM',
         share_rows: bool = False,
     ) -> None:
@@ -53,8 +54,6 @@ class StripeHead(nn.Module):
         if len(inputs) != 1 or inputs[0].kind != 'map':
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
             raise Mismatch(f'StripeHead reads one map and got: {given}', todo='use GlobalHead for a vector')
-        if parts < 1 or channels < 1:
-            raise WrongValue(f'parts is {parts} and channels is {channels}', allowed='integers of at least 1')
         (spec,) = inputs
         self.share_rows = share_rows
         self.outputs = {'parts': parts, 'whole': 0}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import HeadOutput
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
 
 
@@ -20,15 +23,13 @@ class BatchHardTriplet(nn.Module):
         margin: at least 0; None selects the soft margin.
 
     Raises:
-        VireidError: if `margin` is negative, or, when called, if the feature has parts.
+        Mismatch: when called, if the feature has parts.
     """
 
     reads_parts = False
 
-    def __init__(self, margin: float | None = 0.3) -> None:
+    def __init__(self, margin: Annotated[float, Ge(0)] | None = 0.3) -> None:
         super().__init__()
-        if margin is not None and margin < 0:
-            raise WrongValue(f'margin is {margin}', allowed='a number of at least 0, or None for the soft margin')
         self.margin = margin
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:

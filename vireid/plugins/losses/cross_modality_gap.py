@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, Context, HeadOutput, Modality
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
 
 
@@ -26,16 +29,13 @@ class CrossModalityGap(nn.Module):
         anchor: the modality that all others are compared with.
 
     Raises:
-        VireidError: if `margin` is negative; when called, if the feature has parts or the batch has no images of the
-            anchor modality.
+        Mismatch: when called, if the feature has parts or the batch has no images of the anchor modality.
     """
 
     reads_parts = False
 
-    def __init__(self, margin: float = 0.5, anchor: str = INFRARED) -> None:
+    def __init__(self, margin: Annotated[float, Ge(0)] = 0.5, anchor: str = INFRARED) -> None:
         super().__init__()
-        if margin < 0:
-            raise WrongValue(f'margin is {margin}', allowed='a number of at least 0')
         self.margin, self.anchor = margin, anchor
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

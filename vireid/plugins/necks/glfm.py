@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.necks.matching import require_one
 
 
@@ -24,17 +26,18 @@ class GLFM(nn.Module):
 
     Args:
         inputs: one vector of even length C.
-        num_heads: number of attention heads M, each with its own h and w.
+        num_heads: number of attention heads M, each with its own h and w; at least 1.
         negative_slope: negative slope of the LeakyReLU.
 
     Raises:
-        VireidError: if the input is not one vector of even length, or `num_heads` is below 1; when called, if the
-            identities are unknown.
+        Mismatch: if the input is not one vector of even length; when called, if the identities are unknown.
     """
 
     train_only = True
 
-    def __init__(self, inputs: Sequence[FeatureSpec], num_heads: int = 4, negative_slope: float = 0.2) -> None:
+    def __init__(
+        self, inputs: Sequence[FeatureSpec], num_heads: Annotated[int, Ge(1)] = 4, negative_slope: float = 0.2
+    ) -> None:
         super().__init__()
         (spec,) = require_one('GLFM', inputs)
         if spec.kind != 'vector' or spec.channels % 2:
@@ -42,8 +45,6 @@ class GLFM(nn.Module):
                 f'GLFM reads a vector of even length and got a {spec.kind} of {spec.channels}',
                 todo='set an even number of channels in its input neck',
             )
-        if num_heads < 1:
-            raise WrongValue(f'num_heads is {num_heads}', allowed='an integer of at least 1')
         self.output = spec
         self.num_heads, self.inner = num_heads, spec.channels // 2
         self.negative_slope = negative_slope

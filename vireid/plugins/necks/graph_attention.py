@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
@@ -25,15 +26,15 @@ class GraphAttention(nn.Module):
     Args:
         inputs: one vector, or one map, which is pooled.
         build_part: builds the pooling.
-        channels: length D of each head's output; the output vector has length `num_heads` * D.
-        num_heads: number of attention heads.
+        channels: length D of each head's output, at least 1; the output vector has length `num_heads` * D.
+        num_heads: number of attention heads, at least 1.
         negative_slope: negative slope of the LeakyReLU.
         dropout: dropout rate of the nodes and of the attention, 0 to 1 (exclusive).
         pool: pooling of a map: a name in `poolings`, or a config; None means `Average`. Leave it None for a vector.
 
     Raises:
-        VireidError: if there is not exactly one input, `pool` is set for a vector, or a number is out of range; when
-            called, if the identities are unknown.
+        Mismatch: if there is not exactly one input, or `pool` is set for a vector; when called, if the identities are
+            unknown.
     """
 
     train_only = True
@@ -42,10 +43,10 @@ class GraphAttention(nn.Module):
         self,
         inputs: Sequence[FeatureSpec],
         build_part: BuildPart,
-        channels: int = 512,
-        num_heads: int = 4,
+        channels: Annotated[int, Ge(1)] = 512,
+        num_heads: Annotated[int, Ge(1)] = 4,
         negative_slope: float = 0.2,
-        dropout: float = 0.2,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
         pool: Annotated[str | dict | None, Component('poolings')] = None,
     ) -> None:
         super().__init__()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import Mismatch, TooFew, WrongValue
+from vireid.errors import Mismatch, TooFew
 from vireid.plugins.necks.matching import require_one
 
 
@@ -29,13 +31,17 @@ class WithinIdentityWhitening(nn.Module):
         shrinkage: weight of the mean variance in S, above 0 and up to 1. At 1 only the scale changes.
 
     Raises:
-        VireidError: if the input is not one vector, `groups` does not divide its length, or `shrinkage` is out of
-            range.
+        Mismatch: if the input is not one vector, or `groups` does not divide its length.
     """
 
     needs_identities = True
 
-    def __init__(self, inputs: Sequence[FeatureSpec], groups: int = 1, shrinkage: float = 0.2) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[FeatureSpec],
+        groups: int = 1,
+        shrinkage: Annotated[float, Gt(0), Le(1)] = 0.2,
+    ) -> None:
         super().__init__()
         (spec,) = require_one('WithinIdentityWhitening', inputs)
         if spec.kind != 'vector':
@@ -47,8 +53,6 @@ class WithinIdentityWhitening(nn.Module):
             raise Mismatch(
                 f'groups is {groups}, but the vector has {spec.channels} channels', allowed='a divisor of that number'
             )
-        if not 0 < shrinkage <= 1:
-            raise WrongValue(f'shrinkage is {shrinkage}', allowed='above 0, up to 1')
         self.output, self.groups, self.shrinkage = spec, groups, shrinkage
         self.matrix: Tensor
         self.register_buffer('matrix', torch.eye(spec.channels // groups))  # L

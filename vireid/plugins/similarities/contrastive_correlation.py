@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.heads.contrast import contrast
 from vireid.plugins.heads.correlation_head import CorrelationHead, split
 
@@ -24,17 +26,21 @@ class ContrastiveCorrelation:
 
     Args:
         model: the model; its `CorrelationHead` says how to split an embedding.
-        channels: channels of the tensors; None takes them from the head.
-        kernels: number of kernels per image; None takes it from the head.
+        channels: channels of the tensors, at least 1; None takes them from the head.
+        kernels: number of kernels per image, at least 1; None takes it from the head.
 
     Raises:
-        VireidError: if `channels` or `kernels` is None and the model does not have exactly one `CorrelationHead`, or
-            one of them is below 1.
+        Mismatch: if `channels` or `kernels` is None and the model does not have exactly one `CorrelationHead`.
     """
 
     name = 'contrastive correlation'
 
-    def __init__(self, model: nn.Module, channels: int | None = None, kernels: int | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        channels: Annotated[int, Ge(1)] | None = None,
+        kernels: Annotated[int, Ge(1)] | None = None,
+    ) -> None:
         if channels is None or kernels is None:
             heads = [module for module in model.modules() if isinstance(module, CorrelationHead)]
             if len(heads) != 1:
@@ -45,10 +51,6 @@ class ContrastiveCorrelation:
                 )
             channels = heads[0].channels if channels is None else channels
             kernels = heads[0].kernels if kernels is None else kernels
-        if min(channels, kernels) < 1:
-            raise WrongValue(
-                f'channels is {channels} and kernels is {kernels}', allowed='integers of at least 1, or None'
-            )
         self.model, self.channels, self.kernels = model, channels, kernels
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import nn
 
 from vireid.core.types import Trial
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.necks.generalized_similarity import GeneralizedSimilarity, generalized_similarity
 
 
@@ -23,16 +25,15 @@ class GSM:
 
     Args:
         model: the model; its `GeneralizedSimilarity` says how to split an embedding.
-        channels: length r of the features; None takes it from the model.
+        channels: length r of the features, at least 1; None takes it from the model.
 
     Raises:
-        VireidError: if `channels` is None and the model does not have exactly one `GeneralizedSimilarity`, or is below
-            1.
+        Mismatch: if `channels` is None and the model does not have exactly one `GeneralizedSimilarity`.
     """
 
     name = 'GSM'
 
-    def __init__(self, model: nn.Module, channels: int | None = None) -> None:
+    def __init__(self, model: nn.Module, channels: Annotated[int, Ge(1)] | None = None) -> None:
         if channels is None:
             necks = [module for module in model.modules() if isinstance(module, GeneralizedSimilarity)]
             if len(necks) != 1:
@@ -42,8 +43,6 @@ class GSM:
                     todo='use it with configs/systems/gsm.py, or set channels',
                 )
             channels = necks[0].channels
-        if channels < 1:
-            raise WrongValue(f'channels is {channels}', allowed='an integer of at least 1, or None')
         self.length = 2 * channels + 2
 
     def similarity(

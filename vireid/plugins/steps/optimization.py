@@ -41,8 +41,7 @@ class Optimization:
         where: config path of these settings.
 
     Raises:
-        VireidError: if a pattern matches no parameter, the optimizer does not have a setting, or a number is out of
-            range.
+        VireidError: if a pattern matches no parameter, or the optimizer does not have a setting.
     """
 
     def __init__(
@@ -58,12 +57,6 @@ class Optimization:
         own_scaler: bool = False,
         where: str = 'step',
     ) -> None:
-        if skip_nonfinite < 0:
-            raise WrongValue(
-                f'{where}.skip_nonfinite is {skip_nonfinite}',
-                allowed='an integer of at least 0',
-                path=f'{where}.skip_nonfinite',
-            )
         self.fabric, self.clip_norm = fabric, clip_norm
         self.skip_nonfinite, self.skipped = skip_nonfinite, 0
         self._scaler = copy.deepcopy(_loss_scaler(fabric)) if own_scaler else None

@@ -37,7 +37,7 @@ class OptimizerSettings:
     groups: dict[str, GroupConfig] = field(default_factory=dict)
     schedule: list[ScheduleConfig] = field(default_factory=list)
     clip_norm: float | None = None
-    skip_nonfinite: int = 0
+    skip_nonfinite: Annotated[int, Ge(0)] = 0
     identities: Annotated[int, Ge(1)] | None = None
 
 

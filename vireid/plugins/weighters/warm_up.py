@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from vireid.core.types import Progress
@@ -27,11 +28,11 @@ class WarmUp(nn.Module):
     Args:
         task_names: the tasks to weigh.
         tasks: curve of each task that warms up.
-        epochs: length of the ramp of `linear` and `cosine`.
+        epochs: length of the ramp of `linear` and `cosine`, above 0.
         other_tasks: tasks weighted by other weighters; they count for E.
 
     Raises:
-        VireidError: if `tasks` names an unknown task, every task warms up, or `epochs` is not above 0.
+        VireidError: if `tasks` names an unknown task, or every task warms up.
     """
 
     total: Tensor
@@ -43,13 +44,11 @@ class WarmUp(nn.Module):
         self,
         task_names: Sequence[str],
         tasks: Mapping[str, Curve],
-        epochs: float = 10.0,
+        epochs: Annotated[float, Gt(0)] = 10.0,
         other_tasks: Sequence[str] = (),
     ) -> None:
         super().__init__()
         require_known(tasks, task_names)
-        if epochs <= 0:
-            raise WrongValue(f'epochs is {epochs}', allowed='a number above 0')
         if tasks and not {*task_names, *other_tasks} - set(tasks):
             raise WrongValue('every task warms up, so nothing is trained at first', todo='remove one from tasks')
         self.task_names = tuple(task_names)
