@@ -53,5 +53,5 @@ def test_hands_on_the_vector_it_reads():
 def test_needs_identities_and_one_vector():
     with pytest.raises(Mismatch, match=r'GraphHead .*identities'):
         GraphHead([FeatureSpec(4)], 3)(torch.ones(2, 4), context=Context({'visible': 2}))
-    with pytest.raises(Mismatch, match=r'GraphHead .*: map of 4'):
+    with pytest.raises(Mismatch, match=r'GraphHead .*map of 4'):
         GraphHead([FeatureSpec(4, 'map')], 3)

@@ -127,7 +127,7 @@ def test_parameters_by_hand():
 
 
 def test_what_it_refuses():
-    with pytest.raises(Mismatch, match=r'IWPAHead .*: vector of 4'):
+    with pytest.raises(Mismatch, match=r'IWPAHead .*vector of 4'):
         IWPAHead([FeatureSpec(4)], 3)
     with pytest.raises(VireidError, match=r'parts is 8, .* 7 rows'):
         IWPAHead([MAP], 3, parts=8)

@@ -111,7 +111,7 @@ def test_parts_alone():
         ({'overlap': 1.0, 'parts': 2}, FeatureSpec(4, 'map'), WrongValue, 'overlap is 1.0'),
         ({'overlap': 0.16, 'parts': 3}, FeatureSpec(4, 'map', size=(9, 5)), VireidError, 'overlap is 0.16 .* 3 rows'),
         ({'channels': 0}, FeatureSpec(4, 'map'), WrongValue, 'channels is 0'),
-        ({}, FeatureSpec(4), Mismatch, 'PartHead .*: vector of 4'),
+        ({}, FeatureSpec(4), Mismatch, 'PartHead .*vector of 4'),
         ({'pool': 3}, FeatureSpec(4, 'map'), VireidError, r'high\.pool .*3'),
     ],
 )

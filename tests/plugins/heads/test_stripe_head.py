@@ -86,5 +86,5 @@ def test_a_height_that_six_does_not_divide_is_refused(height, allowed):
 
 
 def test_a_vector_is_refused():
-    with pytest.raises(Mismatch, match=r'StripeHead .*: vector of 4'):
+    with pytest.raises(Mismatch, match=r'StripeHead .*vector of 4'):
         head(FeatureSpec(4))

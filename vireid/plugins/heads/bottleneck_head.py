@@ -9,7 +9,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import Mismatch
+from vireid.plugins.necks.matching import one_input
 
 
 class BottleneckHead(nn.Module):
@@ -40,9 +40,7 @@ class BottleneckHead(nn.Module):
         slope: Annotated[float, Ge(0)] = 0.1,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'map':
-            raise Mismatch(f'BottleneckHead reads {len(inputs)} features', allowed='one map')
-        self.embedding_dim = inputs[0].channels
+        self.embedding_dim = one_input('BottleneckHead', inputs, 'map', 'read a stage of the backbone').channels
         self.dropout = nn.Dropout(dropout)
         self.reduce = nn.Linear(self.embedding_dim, channels)
         self.norm = nn.BatchNorm1d(channels)

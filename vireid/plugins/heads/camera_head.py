@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import Mismatch
+from vireid.plugins.necks.matching import pooled_input
 
 
 class CameraHead(nn.Module):
@@ -41,12 +41,7 @@ class CameraHead(nn.Module):
         pool: Annotated[str | dict | None, Component('poolings')] = None,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1:
-            raise Mismatch(f'CameraHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first')
-        (spec,) = inputs
-        if spec.kind == 'vector' and pool is not None:
-            raise Mismatch(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
-        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
+        spec, self.pool = pooled_input('CameraHead', inputs, build_part, pool)
         self.embedding_dim = spec.channels
         self.classifier = nn.Linear(spec.channels, cameras)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.errors import Mismatch
 from vireid.plugins.heads.contrast import contrast
+from vireid.plugins.necks.matching import describe
 
 
 class CorrelationHead(nn.Module):
@@ -48,8 +49,7 @@ class CorrelationHead(nn.Module):
     ) -> None:
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map' or inputs[0].size is None:
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise Mismatch(f'CorrelationHead got: {given}', allowed='one map of known size')
+            raise Mismatch(f'CorrelationHead got: {describe(inputs)}', allowed='one map of known size')
         rows, columns = inputs[0].size
         self.channels, self.kernels = channels, kernels
         self.grid = (min(grid[0], rows), min(grid[1], columns))

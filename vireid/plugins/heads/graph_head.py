@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vireid.core.types import Context, FeatureSpec, HeadOutput
 from vireid.errors import Mismatch
 from vireid.plugins.necks.graph_layer import GraphLayer
+from vireid.plugins.necks.matching import one_input
 
 
 class GraphHead(nn.Module):
@@ -40,10 +41,8 @@ class GraphHead(nn.Module):
         dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'vector':
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise Mismatch(f'GraphHead reads one vector and got: {given}', todo='read a GraphAttention neck')
-        self.layer = GraphLayer(inputs[0].channels, num_identities, 1, negative_slope, dropout)
+        spec = one_input('GraphHead', inputs, 'vector', 'read a GraphAttention neck')
+        self.layer = GraphLayer(spec.channels, num_identities, 1, negative_slope, dropout)
 
     def forward(self, nodes: Tensor, context: Context) -> HeadOutput:
         if context.identities is None:

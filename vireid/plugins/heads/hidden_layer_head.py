@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import WrongValue
+from vireid.plugins.necks.matching import pooled_input
 
 
 class HiddenLayerHead(nn.Module):
@@ -41,14 +42,7 @@ class HiddenLayerHead(nn.Module):
         pool: Annotated[str | dict | None, Component('poolings')] = None,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1:
-            raise Mismatch(
-                f'HiddenLayerHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first'
-            )
-        (spec,) = inputs
-        if spec.kind == 'vector' and pool is not None:
-            raise Mismatch(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
-        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
+        spec, self.pool = pooled_input('HiddenLayerHead', inputs, build_part, pool)
         self.classifier = perceptron(spec.channels, hidden, num_identities)
         self.embedding_dim = spec.channels
 

@@ -10,8 +10,8 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
+from vireid.plugins.necks.matching import one_input
 from vireid.plugins.stripes import stripes
 
 
@@ -44,10 +44,7 @@ class IWPAHead(nn.Module):
         embedding: Literal['global', 'refined'] = 'refined',
     ) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'map':
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise Mismatch(f'IWPAHead reads one map and got: {given}', todo='use GlobalHead for a vector')
-        (spec,) = inputs
+        spec = one_input('IWPAHead', inputs, 'map', 'use GlobalHead for a vector')
         if spec.size is not None:
             stripes(spec.size[0], parts)  # raises before any data is read
         self.outputs = {'global': 0, 'refined': 0}

@@ -13,6 +13,7 @@ from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.errors import Mismatch
+from vireid.plugins.necks.matching import one_input
 
 
 class StripeHead(nn.Module):
@@ -51,10 +52,7 @@ class StripeHead(nn.Module):
         share_rows: bool = False,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'map':
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise Mismatch(f'StripeHead reads one map and got: {given}', todo='use GlobalHead for a vector')
-        (spec,) = inputs
+        spec = one_input('StripeHead', inputs, 'map', 'use GlobalHead for a vector')
         self.share_rows = share_rows
         self.outputs = {'parts': parts, 'whole': 0}
         self.embedding_dim = parts * channels

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
 from vireid.errors import Mismatch
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class CrossModalAttention(nn.Module):
@@ -32,7 +32,7 @@ class CrossModalAttention(nn.Module):
 
     def __init__(self, inputs: Sequence[FeatureSpec], num_heads: int = 4, same_identity: bool = True) -> None:
         super().__init__()
-        (spec,) = require_one('CrossModalAttention', inputs)
+        spec = one_input('CrossModalAttention', inputs)
         if num_heads < 1 or spec.kind != 'vector' or spec.channels % num_heads:
             raise Mismatch(
                 f'CrossModalAttention with {num_heads} heads got a {spec.kind} of {spec.channels}',

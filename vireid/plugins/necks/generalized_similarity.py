@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vireid.core.types import MODALITIES, Context, FeatureSpec, Modality
 from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class GeneralizedSimilarity(nn.Module):
@@ -39,11 +39,7 @@ class GeneralizedSimilarity(nn.Module):
 
     def __init__(self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int]) -> None:
         super().__init__()
-        (spec,) = require_one('GeneralizedSimilarity', inputs)
-        if spec.kind != 'vector':
-            raise Mismatch(
-                'GeneralizedSimilarity reads a vector and got a map', todo='pool it first, e.g. with StageEmbedding'
-            )
+        spec = one_input('GeneralizedSimilarity', inputs, 'vector', 'pool it first, e.g. with StageEmbedding')
         if others := sorted(set(modalities) - set(MODALITIES)):
             raise Mismatch(
                 f'GeneralizedSimilarity has no layer for the modality {", ".join(others)}',

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
 from vireid.errors import Mismatch
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class GLFM(nn.Module):
@@ -39,7 +39,7 @@ class GLFM(nn.Module):
         self, inputs: Sequence[FeatureSpec], num_heads: Annotated[int, Ge(1)] = 4, negative_slope: float = 0.2
     ) -> None:
         super().__init__()
-        (spec,) = require_one('GLFM', inputs)
+        spec = one_input('GLFM', inputs)
         if spec.kind != 'vector' or spec.channels % 2:
             raise Mismatch(
                 f'GLFM reads a vector of even length and got a {spec.kind} of {spec.channels}',

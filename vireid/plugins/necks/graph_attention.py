@@ -13,7 +13,7 @@ from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
 from vireid.errors import Mismatch
 from vireid.plugins.necks.graph_layer import GraphLayer
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import pooled_input
 
 
 class GraphAttention(nn.Module):
@@ -50,12 +50,7 @@ class GraphAttention(nn.Module):
         pool: Annotated[str | dict | None, Component('poolings')] = None,
     ) -> None:
         super().__init__()
-        (spec,) = require_one('GraphAttention', inputs)
-        if spec.kind == 'vector' and pool is not None:
-            raise Mismatch(
-                f'pool is {pool!r}, but GraphAttention reads a vector, which is not pooled', todo='remove pool'
-            )
-        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
+        spec, self.pool = pooled_input('GraphAttention', inputs, build_part, pool)
         self.layer = GraphLayer(spec.channels, channels, num_heads, negative_slope, dropout)
         self.output = FeatureSpec(num_heads * channels)
 

@@ -1,9 +1,13 @@
-"""Checks of the inputs of necks."""
+"""Checks of the inputs of necks and heads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+from torch import nn
+
+from vireid.core.registry.components import BuildPart
 from vireid.core.types import FeatureSpec
 from vireid.errors import Mismatch
 
@@ -16,15 +20,47 @@ def describe(inputs: Sequence[FeatureSpec]) -> str:
     )
 
 
-def require_one(name: str, inputs: Sequence[FeatureSpec]) -> Sequence[FeatureSpec]:
-    """Returns the inputs.
+def one_input(
+    name: str, inputs: Sequence[FeatureSpec], kind: Literal['map', 'vector'] | None = None, todo: str | None = None
+) -> FeatureSpec:
+    """Returns the only input.
+
+    Args:
+        name: name of the neck or head, for messages.
+        inputs: specs of its inputs.
+        kind: what it reads; None for either.
+        todo: what to do with an input of the other kind.
 
     Raises:
-        Mismatch: unless there is exactly one.
+        Mismatch: unless there is exactly one, of this kind.
     """
     if len(inputs) != 1:
         raise Mismatch(f'{name} reads one feature and got {len(inputs)}', todo='name one, or fuse them first')
-    return inputs
+    if kind not in (None, inputs[0].kind):
+        raise Mismatch(f'{name} reads a {kind} and got a {describe(inputs)}', todo=todo)
+    return inputs[0]
+
+
+def pooled_input(
+    name: str, inputs: Sequence[FeatureSpec], build_part: BuildPart, pool: str | dict | None
+) -> tuple[FeatureSpec, nn.Module]:
+    """Returns the only input, and the pooling of a map or the identity of a vector.
+
+    Args:
+        name: name of the neck or head, for messages.
+        inputs: specs of its inputs.
+        build_part: builds the pooling.
+        pool: pooling of a map; None means `Average`.
+
+    Raises:
+        Mismatch: unless there is exactly one, or if `pool` is set for a vector.
+    """
+    spec = one_input(name, inputs)
+    if spec.kind == 'map':
+        return spec, build_part('poolings', pool or 'Average', 'pool')
+    if pool is not None:
+        raise Mismatch(f'pool is {pool!r}, but {name} reads a vector, which is not pooled', todo='remove pool')
+    return spec, nn.Identity()
 
 
 def require_maps(name: str, inputs: Sequence[FeatureSpec], count: int) -> Sequence[FeatureSpec]:

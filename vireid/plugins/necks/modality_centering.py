@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, Modality
 from vireid.errors import Mismatch
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class ModalityCentering(nn.Module):
@@ -28,12 +28,7 @@ class ModalityCentering(nn.Module):
 
     def __init__(self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int]) -> None:
         super().__init__()
-        (spec,) = require_one('ModalityCentering', inputs)
-        if spec.kind != 'vector':
-            raise Mismatch(
-                'ModalityCentering reads a vector and got a map',
-                todo='pool it first, e.g. with StripeEmbedding',
-            )
+        spec = one_input('ModalityCentering', inputs, 'vector', 'pool it first, e.g. with StripeEmbedding')
         self.output = spec
         self.modalities = tuple(modalities)
         for modality in modalities:

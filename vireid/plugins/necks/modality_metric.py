@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, Modality
 from vireid.errors import Mismatch, WrongValue
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class ModalityMetric(nn.Module):
@@ -36,11 +36,7 @@ class ModalityMetric(nn.Module):
         self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int], channels: int | None = None
     ) -> None:
         super().__init__()
-        (spec,) = require_one('ModalityMetric', inputs)
-        if spec.kind != 'vector':
-            raise Mismatch(
-                'ModalityMetric reads a vector and got a map', todo='pool it first, e.g. with StageEmbedding'
-            )
+        spec = one_input('ModalityMetric', inputs, 'vector', 'pool it first, e.g. with StageEmbedding')
         if channels is not None and not 1 <= channels <= spec.channels:
             raise WrongValue(f'channels is {channels}', allowed=f'1 to {spec.channels}, or None to keep the length')
         self.output = FeatureSpec(channels or spec.channels)

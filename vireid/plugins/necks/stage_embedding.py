@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import Mismatch
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class StageEmbedding(nn.Module):
@@ -38,9 +37,7 @@ class StageEmbedding(nn.Module):
         pool: Annotated[str | dict, Component('poolings')] = 'Average',
     ) -> None:
         super().__init__()
-        (spec,) = require_one('StageEmbedding', inputs)
-        if spec.kind != 'map':
-            raise Mismatch('StageEmbedding reads a map and got a vector', todo='read a stage of the backbone')
+        spec = one_input('StageEmbedding', inputs, 'map', 'read a stage of the backbone')
         self.pool = build_part('poolings', pool, 'pool')
         self.fc = nn.Linear(spec.channels, channels)
         self.output = FeatureSpec(channels)

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import Mismatch
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 from vireid.plugins.stripes import stripes
 
 
@@ -41,9 +40,7 @@ class StripeEmbedding(nn.Module):
         pool: Annotated[str | dict, Component('poolings')] = 'Average',
     ) -> None:
         super().__init__()
-        (spec,) = require_one('StripeEmbedding', inputs)
-        if spec.kind != 'map':
-            raise Mismatch('StripeEmbedding reads a map and got a vector', todo='read a stage of the backbone')
+        spec = one_input('StripeEmbedding', inputs, 'map', 'read a stage of the backbone')
         if spec.size is not None:
             stripes(spec.size[0], parts)  # raises before any data is read
         self.parts = parts

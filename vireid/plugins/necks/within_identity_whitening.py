@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
 from vireid.errors import Mismatch, TooFew
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class WithinIdentityWhitening(nn.Module):
@@ -43,12 +43,7 @@ class WithinIdentityWhitening(nn.Module):
         shrinkage: Annotated[float, Gt(0), Le(1)] = 0.2,
     ) -> None:
         super().__init__()
-        (spec,) = require_one('WithinIdentityWhitening', inputs)
-        if spec.kind != 'vector':
-            raise Mismatch(
-                'WithinIdentityWhitening reads a vector and got a map',
-                todo='pool it first, e.g. with StripeEmbedding',
-            )
+        spec = one_input('WithinIdentityWhitening', inputs, 'vector', 'pool it first, e.g. with StripeEmbedding')
         if groups < 1 or spec.channels % groups:
             raise Mismatch(
                 f'groups is {groups}, but the vector has {spec.channels} channels', allowed='a divisor of that number'
