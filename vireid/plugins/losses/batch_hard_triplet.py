@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import HeadOutput
-from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
+from vireid.plugins.losses.unit_distances import one_vector
 
 
 class BatchHardTriplet(nn.Module):
@@ -33,9 +32,7 @@ class BatchHardTriplet(nn.Module):
         self.margin = margin
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
-        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
-        if feature.ndim != 2:
-            raise Mismatch('BatchHardTriplet reads one vector per image and got parts', todo='use it on a global head')
+        feature = one_vector('BatchHardTriplet', output)
         # under autocast the product would be in half precision, where distances of nearly equal vectors cancel
         with full_precision(feature):
             squared = feature.square().sum(dim=1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vireid.core.types import INFRARED, Context, HeadOutput, Modality
 from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
+from vireid.plugins.losses.unit_distances import one_vector
 
 
 class CrossModalityGap(nn.Module):
@@ -39,9 +40,7 @@ class CrossModalityGap(nn.Module):
         self.margin, self.anchor = margin, anchor
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
-        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
-        if feature.ndim != 2:
-            raise Mismatch('CrossModalityGap reads one vector per image and got parts', todo='use it on a global head')
+        feature = one_vector('CrossModalityGap', output)
         if self.anchor not in context.counts:
             raise Mismatch(
                 f'anchor is {self.anchor!r}, but the batch has no such images', allowed=', '.join(context.counts)
