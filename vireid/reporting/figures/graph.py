@@ -14,6 +14,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 from matplotlib.path import Path
 from matplotlib.textpath import TextToPath
+from scipy.optimize import isotonic_regression
 
 from vireid.errors import DamagedFile, UnsafeFile, WrongContent
 from vireid.reporting.figures.style import INK, PALETTE, add_legend, add_notes, choose_evidence, new_figure, styled
@@ -235,15 +236,7 @@ def _apart(targets: Sequence[float], heights: Sequence[float]) -> list[float]:
     """Returns the positions closest to those wanted (least squares) that keep the order and a gap between items."""
     steps = [(a + b) / 2 + ABOVE for a, b in pairwise(heights)]
     shift = np.concatenate([[0.0], np.cumsum(steps)])
-    blocks: list[list[float]] = []  # sum and number of touching items, by pooling adjacent violators
-    for value in np.asarray(targets) - shift[: len(targets)]:
-        blocks.append([float(value), 1])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
-            total, count = blocks.pop()
-            blocks[-1][0] += total
-            blocks[-1][1] += count
-    means = [total / count for total, count in blocks for _ in range(int(count))]
-    return [float(mean + moved) for mean, moved in zip(means, shift, strict=False)]
+    return (isotonic_regression(np.asarray(targets) - shift).x + shift).tolist()
 
 
 def _routes(
