@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from vireid.boundary.checkpoint_schema import SCHEMA
 from vireid.boundary.malformed import kind_of
 from vireid.boundary.reading import reads, reason
+from vireid.boundary.showing import some
 from vireid.boundary.tensors import is_foreign, load_tensors
 from vireid.boundary.writing import open_whole
 from vireid.errors import Mismatch, MissingFile, UnsupportedFile, VireidError, WriteFailed
@@ -177,7 +178,7 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
     if missing or unexpected or misfits:
         fits = len(state) - len(missing) - len(misfits)
         parts = [
-            f'{len(names)} {what} ({_some(names)})'
+            f'{len(names)} {what} ({some(names, 3, ", ...")})'
             for what, names in (('missing', missing), ('unexpected', unexpected), ('of another shape', misfits))
             if names
         ]
@@ -186,10 +187,6 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
             todo="use the config the checkpoint was trained with (config.yaml in its run's folder)",
         )
     module.load_state_dict(weights)
-
-
-def _some(names: list[str], shown: int = 3) -> str:
-    return ', '.join(names[:shown]) + (', ...' if len(names) > shown else '')
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, isfinite
 
 from vireid.boundary.malformed import BeyondLimit, kind_of
 from vireid.boundary.reading import error_text, open_regular, reads
-from vireid.boundary.showing import one_line
+from vireid.boundary.showing import one_line, some
 from vireid.boundary.tensors import CodeFound, UnreadNumbers, is_foreign, load_tensors, tensors
 from vireid.errors import MissingPackage, NotFinite, VireidError
 
@@ -59,12 +59,11 @@ class Weights:
     def text(self, source: str | Path, left_out: Sequence[str]) -> str:
         """Returns a line that reports what was loaded; `left_out` names the tensors that were not."""
         names = [*left_out, *self.apart]
-        some = ', '.join(one_line(name[:MAX_LENGTH]) for name in names[:MAX_NAMES])
-        more = f' and {len(names) - MAX_NAMES:,} more' if len(names) > MAX_NAMES else ''
+        shown = some([one_line(name[:MAX_LENGTH]) for name in names], MAX_NAMES)
         return (
             f'weights {source}: {self.fits:,} of {self.expected:,} tensors'
             + (f', {self.place}' if self.place else '')
-            + (f'; left out: {some}{more}' if names else '')
+            + (f'; left out: {shown}' if names else '')
             + (f'; the tensors {" and ".join(self.others)} would fit as well' if self.others else '')
         )
 
@@ -177,11 +176,11 @@ def require_finite(state: Mapping[str, Any], source: str | Path, used: Container
 def without_names(content: Any) -> str:
     """Describes a file in which `find_weights` finds no tensors."""
     count = sum(1 for _ in tensors(content))
-    some = f'{count:,} tensor{"s" * (count != 1)}'
+    number = f'{count:,} tensor{"s" * (count != 1)}'
     if isinstance(content, Tensor):
         return 'it is a tensor without a name, not a dict of tensors by name'
     if count:
-        return f'it is a {type(content).__name__} that contains {some}, not a dict of tensors by name'
+        return f'it is a {type(content).__name__} that contains {number}, not a dict of tensors by name'
     if any(isinstance(value, UnreadNumbers) for value in _values(content)):
         return 'it contains NumPy arrays or numbers, and no tensors'
     return 'it contains no tensors'

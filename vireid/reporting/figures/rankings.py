@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vireid.boundary.names import look
+from vireid.boundary.showing import some
 from vireid.errors import NoMatch, WrongValue
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures.style import LETTER, PAGE, SMALL, choose, choose_evidence, protocol_note, styled
@@ -104,8 +105,7 @@ def _people(runs: Sequence[RunRecord]) -> str:
         if run.evidence is not None:
             numbers = {run.evidence.about['images'][int(query)][1] for query in run.evidence.lists['query']}
             people |= {run.evidence.name_of(number): number for number in numbers}
-    shown = sorted(people, key=lambda name: (people[name], name))
-    return ', '.join(shown[:12]) + (f' and {len(shown) - 12} more' if len(shown) > 12 else '')
+    return some(sorted(people, key=lambda name: (people[name], name)), 12)
 
 
 def _draw_run(sheet: Sheet, evidence: Evidence, chosen: Sequence[int], top: int) -> None:
