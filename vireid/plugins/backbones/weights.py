@@ -19,7 +19,7 @@ from vireid.boundary.weights import (
     require_finite,
     without_names,
 )
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingFile
 from vireid.runtime.processes import world
 
 PUBLISHED = ('imagenet', 'pretrained')  # weights from a library, not a file
@@ -42,7 +42,7 @@ def published_weights(weights: Any, named: str, allowed: str) -> Any:
     try:
         return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:  # a download may raise anything
-        raise VireidError(
+        raise MissingFile(
             f'{named} are not in {path.parent} and cannot be downloaded: {error}',
             allowed=allowed,
             todo=f'download {weights.url} on a machine with internet access, then put it into that folder or pass its '
@@ -85,7 +85,7 @@ def fitting(content: Any, expected: Mapping[str, Tensor], given: str, network: s
         show = _sizes if held[first].shape != expected[first].shape else _type
         how = f', it is {show(held[first])} instead of {show(expected[first])}'
     place = f' ({weights.place})' if weights.place else ''
-    raise VireidError(
+    raise Mismatch(
         f'backbone weights {given!r} do not fit {network}: {weights.fits} of {weights.expected} tensors fit{place}; '
         f'{first} does not{how}{_likeness(weights, content, expected)}',
         todo=todo,

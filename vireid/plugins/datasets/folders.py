@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vireid.boundary.names import camera_number, plain_name
 from vireid.core.types import MODALITIES, Modality, Sample
-from vireid.errors import VireidError
+from vireid.errors import Conflict, DamagedFile, MissingFile, MissingKey, WrongContent, WrongValue
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.skipped import SYSTEM_FOLDERS, Listing, Skipped
 from vireid.plugins.datasets.splitting import SplitAssignment
@@ -53,12 +53,12 @@ class Folders(OwnImages):
     ) -> None:
         expected = 'visible/IDENTITY/*.jpg and infrared/IDENTITY/*.jpg, or both below train and test'
         if root is None:
-            raise VireidError('Folders: no data folder was given', allowed=expected, todo='set --data-root')
+            raise MissingKey('Folders: no data folder was given', allowed=expected, todo='set --data-root')
         if not 0 < test_share <= 1:
-            raise VireidError(f'test_share is {test_share}', allowed='above 0, up to 1')
+            raise WrongValue(f'test_share is {test_share}', allowed='above 0, up to 1')
         assignment = SplitAssignment(folds, fold, seed, val_share, identities, draw)
         if folds is not None and test_share != 0.5:
-            raise VireidError(
+            raise Conflict(
                 f'test_share is {test_share}, but folds={folds} already defines the test split', todo='set only one'
             )
         self.root = Path(root).expanduser()
@@ -69,11 +69,11 @@ class Folders(OwnImages):
             by_split = {name: _identities(folder, skipped) for name, folder in (folders or {'': self.root}).items()}
             _skip_others(self.root, folders, skipped)
         except OSError as error:
-            raise VireidError(f'Folders: {error.filename} cannot be read: {error.strerror}') from error
+            raise DamagedFile(f'Folders: {error.filename} cannot be read: {error.strerror}') from error
         names = sorted({folder.name for some in by_split.values() for folder in some})
         if not names:
             reasons = [f'{self.root.absolute()} has no identity folder with images', *skipped.lines()]
-            raise VireidError(f'Folders: {"; ".join(reasons)}', allowed=expected)
+            raise MissingFile(f'Folders: {"; ".join(reasons)}', allowed=expected)
         numbers = number_identities(names)
         listed = {
             split: [
@@ -163,19 +163,19 @@ def _require_all_cameras(
         identities: path and content of the identity folders in it.
 
     Raises:
-        VireidError: if it does.
+        WrongContent: if it does.
     """
     allowed = 'identity folders, or camera folders (cam1, cam2, ...) that contain them'
     if cameras and identities:
         other = identities[0][0].name
-        raise VireidError(
+        raise WrongContent(
             f'Folders: {folder} contains camera folders ({cameras[0][1].name}) and others ({other})',
             allowed=allowed,
             todo=f'move {other} into the folder of its camera',
         )
     for (number, one), (following, another) in pairwise(cameras):
         if number == following:
-            raise VireidError(
+            raise WrongContent(
                 f'Folders: {folder} has {one.name} and {another.name}, which are both camera {number}',
                 allowed=allowed,
                 todo='rename one of them, or merge their folders',

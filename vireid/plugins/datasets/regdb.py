@@ -6,7 +6,7 @@ from functools import cache
 from typing import ClassVar
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import UnknownName, WrongContent, WrongValue
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.raw_folder import require_root
 
@@ -43,7 +43,7 @@ class RegDB:
 
     def __init__(self, root: str | None = None, split: int = 1) -> None:
         if not 1 <= split <= 10:
-            raise VireidError(f'split is {split}', allowed='1 to 10')
+            raise WrongValue(f'split is {split}', allowed='1 to 10')
         lists = [f'idx/{part}_{name}_{split}.txt' for part in ('train', 'test') for name in FILE_NAMES.values()]
         self.root = require_root(
             root, dataset='RegDB', looked_for=['Visible', 'Thermal', *lists], obtain=OBTAIN, synth='regdb'
@@ -59,7 +59,7 @@ class RegDB:
             VireidError: if there is no such split, or an index file is invalid.
         """
         if name not in ('train', 'test'):
-            raise VireidError(f'RegDB has no split {name!r}', allowed='train, test')
+            raise UnknownName(f'RegDB has no split {name!r}', allowed='train, test')
         return self._read(name)
 
     def _read_split(self, name: str) -> tuple[Sample, ...]:
@@ -73,7 +73,7 @@ class RegDB:
         ):
             sensor, _, rest = path.partition('/')
             if sensor.lower() != FILE_NAMES[modality]:
-                raise VireidError(
+                raise WrongContent(
                     f'{self.root}/idx/{part}_{FILE_NAMES[modality]}_{self._number}.txt names {path}',
                     allowed=f'images in {FILE_NAMES[modality].title()}',
                     todo='restore the index files from the dataset',
@@ -82,7 +82,7 @@ class RegDB:
         # labels start at 0 in both lists, so only folders show whether an identity is in both
         both = sorted(folders['train'] & folders['test'])
         if both:
-            raise VireidError(
+            raise WrongContent(
                 f'{self.root}/idx: the identities {", ".join(both[:5])} are in both the training and the test list of '
                 f'{self.split_name}',
                 todo='restore the index files from the dataset',

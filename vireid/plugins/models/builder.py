@@ -13,7 +13,7 @@ from vireid.core.epochs import Epochs, require_reachable
 from vireid.core.registry.components import BuildPart, component_type
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import FeatureSpec, Modality
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Conflict, Mismatch, UnknownName, VireidError, did_you_mean
 from vireid.interfaces import Head, Loss, Neck
 from vireid.plugins.models.graph import Graph, bad_names, missing_names, names_in
 
@@ -58,7 +58,7 @@ class ModelBuilder:
             self.graph.problems += bad_names(place, words, lambda name: hasattr(nn.ModuleDict, name))
         for name in set(self.image_specs) & set(self.specs):
             text = f'{where}.backbone: a translator already has a feature {name!r}'
-            self.graph.problems.append(VireidError(text, todo='choose another name', path=f'{where}.backbone'))
+            self.graph.problems.append(Conflict(text, todo='choose another name', path=f'{where}.backbone'))
 
     def build(self, kind: str, config: Mapping, key: str, **context: Any) -> Any:
         """Builds one component; returns None and reports the error if that fails.
@@ -109,9 +109,9 @@ class ModelBuilder:
         try:
             if len({spec.copies for spec in specs.values()}) > 1:
                 rows = ', '.join(f'{read} {spec.copies}' for read, spec in specs.items())
-                raise VireidError(f'{path}: its inputs have different numbers of rows per image ({rows})', path=path)
+                raise Mismatch(f'{path}: its inputs have different numbers of rows per image ({rows})', path=path)
             if self.build_part.context.get('across_ranks') and set(inputs) & set(self.image_specs):
-                raise VireidError(
+                raise Conflict(
                     f'{path} reads images, but losses.across_ranks gathers only the features of the backbone',
                     todo='remove losses.across_ranks',
                     path=path,
@@ -121,7 +121,7 @@ class ModelBuilder:
             layout = (Neck if kind == 'necks' else Head).layout(component)
             for read in inputs:
                 if layout != 'any' and specs[read].layout != layout:
-                    raise VireidError(
+                    raise Mismatch(
                         f'{path}: {config["type"]} needs a {layout} feature, but {read!r} is {specs[read].layout}',
                         todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
                         path=path,
@@ -145,7 +145,7 @@ class ModelBuilder:
             weights[key], reads[key] = loss.get('weight', 1.0), loss.get('reads', next(iter(outputs)))
             if reads[key] not in outputs:
                 problems.append(
-                    VireidError(
+                    UnknownName(
                         f'{where}.{key}.reads: {config["type"]} has no output {reads[key]!r}'
                         f'{did_you_mean(str(reads[key]), outputs)}',
                         allowed=', '.join(outputs),
@@ -168,11 +168,11 @@ class ModelBuilder:
                 inspect.signature(built.forward).bind(None, None, **known)
             except TypeError:
                 text = f'{where}.{key}: forward of {loss["type"]} takes {inspect.signature(built.forward)}'
-                problems.append(VireidError(text, allowed='(output, identities), and context and progress by name'))
+                problems.append(Mismatch(text, allowed='(output, identities), and context and progress by name'))
             copies = self._copies(self.graph.head_reads[name])
             if (least := Loss.least_copies(built)) > copies:
                 problems.append(
-                    VireidError(
+                    Mismatch(
                         f'{where}.{key}: {loss["type"]} needs {least} rows per image, but its head reads {copies}',
                         todo='let the head read a neck that returns copies, or insert one: '
                         "model.backbone.inserts.dee=dict(type='DEE', after='stage3')",
@@ -181,7 +181,7 @@ class ModelBuilder:
                 )
             if outputs[reads[key]] and not Loss.reads_parts(built):
                 problems.append(
-                    VireidError(
+                    Mismatch(
                         f'{where}.{key}: {loss["type"]} reads one vector per image, but {reads[key]!r} has '
                         f'{outputs[reads[key]]} parts',
                         todo=f'set {where}.{key}.reads to an output with one vector, or remove this loss (=None)',
@@ -191,7 +191,7 @@ class ModelBuilder:
         for output in outputs if config['losses'] else ():
             if output not in reads.values():
                 problems.append(
-                    VireidError(
+                    Mismatch(
                         f'{where}: no loss reads the output {output!r} of {config["type"]}',
                         todo=f"add a loss with reads={output!r}, or change the head's arguments to disable this output",
                         path=where,
@@ -232,7 +232,7 @@ class ModelBuilder:
         for name in self.graph.embedding:
             if Head.train_only(tasks.get(name, {}).get('head')):
                 text = f'{self.graph.where}.embedding: the head {name!r} is for training only'
-                self.graph.problems.append(VireidError(text, todo='name another head, or a feature'))
+                self.graph.problems.append(Mismatch(text, todo='name another head, or a feature'))
             spec = {**self.image_specs, **self.specs}.get(name)
             if (
                 name not in self.graph.heads
@@ -240,7 +240,7 @@ class ModelBuilder:
                 and spec != FeatureSpec(spec.channels, copies=spec.copies)
             ):
                 self.graph.problems.append(
-                    VireidError(
+                    Mismatch(
                         f'{self.graph.where}.embedding: feature {name!r} is a {spec.layout} {spec.kind}',
                         todo='an embedding consists of joint vectors; name a head, which pools',
                         path=f'{self.graph.where}.embedding',
@@ -271,7 +271,7 @@ def build_translator(
     translator = build_part('translators', own, key, modalities=channels)
     changed = {m: n for m, n in translator.modalities.items() if channels.get(m, n) != n}
     if epochs is not None and changed:
-        raise VireidError(
+        raise Conflict(
             f'{where}.epochs: the translator changes the channels of {", ".join(changed)}, so it must always run',
             todo='remove epochs',
             path=f'{where}.epochs',

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.types import Batch, Context, Modality, joint_order
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.models.graph import Graph
 
 
@@ -25,7 +25,7 @@ def training_necks(model: Any, graph: Graph) -> tuple[str, ...]:
     for name, reads in model.head_inputs.items():
         for read in sorted(fitted & set(reads)):
             given = f'{graph.where}.heads.{name} reads {read!r}, which is fitted before scoring and not run in training'
-            graph.problems.append(VireidError(given, todo='connect the head to the input of the fitted neck'))
+            graph.problems.append(Mismatch(given, todo='connect the head to the input of the fitted neck'))
     return tuple(name for name in model.necks if name not in fitted)
 
 

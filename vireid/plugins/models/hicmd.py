@@ -13,7 +13,7 @@ from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Modality
-from vireid.errors import VireidError
+from vireid.errors import Conflict, Mismatch, TooFew, WrongValue
 from vireid.plugins.models.attribute_codes import AttributeCodes
 from vireid.plugins.models.attribute_decoder import AttributeDecoder
 from vireid.plugins.models.identity_factors import IdentityFactors
@@ -101,27 +101,25 @@ class HiCMD(nn.Module):
     ) -> None:
         super().__init__()
         if dict(modalities or dict.fromkeys(MODALITIES, 3)) != dict.fromkeys(MODALITIES, 3):
-            raise VireidError(
+            raise Mismatch(
                 f'HiCMD got images of {dict(modalities or {})}',
                 allowed='visible and infrared images with 3 channels',
                 todo='remove images.views',
             )
         if penalty < 0 or not 0 <= dropout < 1 or min(hidden, channels, metric_channels) < 1:
-            raise VireidError(
+            raise WrongValue(
                 f'penalty is {penalty}, dropout is {dropout}, hidden is {hidden}, channels is {channels}, '
                 f'metric_channels is {metric_channels}',
                 allowed='a penalty of at least 0, a dropout from 0 to below 1, and lengths of at least 1',
             )
         if taken := [name for name in losses if name in GAME]:
-            raise VireidError(
-                f'losses.{taken[0]}: HiCMD has a task {taken[0]!r} of its own', todo='choose another name'
-            )
+            raise Conflict(f'losses.{taken[0]}: HiCMD has a task {taken[0]!r} of its own', todo='choose another name')
         self.penalty, self.own_style = penalty, same_style == 'own'
         self.attributes = build_part('backbones', backbone, 'backbone')
         (self.stage, spec), *more = self.attributes.outputs.items()
         if spec.layout != 'paired' or spec.kind != 'map' or more:
             given = ', '.join(f'{n} ({s.layout} {s.kind})' for n, s in self.attributes.outputs.items())
-            raise VireidError(
+            raise Mismatch(
                 f'backbone outputs {given}',
                 allowed='one paired map',
                 todo='set backbone.shared_from=5 and backbone.out_stages=[4]',
@@ -218,7 +216,7 @@ class HiCMD(nn.Module):
             VireidError: if a modality has no images, or all images have one identity.
         """
         if missing := [m for m in (rows, columns) if not len(batch.images.get(m, ()))]:
-            raise VireidError(f'a swap needs {missing[0]} images', allowed=', '.join(batch.images))
+            raise Mismatch(f'a swap needs {missing[0]} images', allowed=', '.join(batch.images))
         _require_two([batch.identities[m] for m in (rows, columns)])
         training = self.training
         self.eval()
@@ -274,7 +272,7 @@ def _style(codes: Mapping[Modality, AttributeCodes]) -> dict[Modality, Tensor]:
 def _loss(build_part: BuildPart, name: str, config: Mapping[str, Any]) -> nn.Module:
     loss = build_part('losses', config, f'losses.{name}')
     if takes := named_arguments(loss, 'context', 'progress'):
-        raise VireidError(
+        raise Mismatch(
             f'losses.{name}: {config["type"]} reads {" and ".join(takes)}, which HiCMD does not pass to its losses',
             todo='use another loss',
         )
@@ -285,7 +283,7 @@ def _pairs(batch: Batch) -> tuple[dict[Modality, Tensor], Tensor]:
     """Returns the images of a batch of pairs, and the label of each pair."""
     labels = [batch.identities.get(m, torch.empty(0)) for m in MODALITIES]
     if not torch.equal(*labels) or not len(labels[0]):
-        raise VireidError(
+        raise Mismatch(
             f'HiCMD got {" and ".join(f"{len(rows)} {m}" for m, rows in zip(MODALITIES, labels, strict=True))} '
             'images whose identities differ row by row',
             allowed='pairs: row n of both modalities has one identity',
@@ -298,7 +296,7 @@ def _pairs(batch: Batch) -> tuple[dict[Modality, Tensor], Tensor]:
 
 def _require_two(labels: list[Tensor]) -> None:
     if len(torch.cat(labels).unique()) < 2:
-        raise VireidError(
+        raise TooFew(
             'a swap with one identity: prototype and style would be those of the same identity everywhere',
             allowed='images of two identities or more',
             todo='set sampler.identities to 2 or more',

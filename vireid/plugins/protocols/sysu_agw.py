@@ -26,7 +26,7 @@ class SYSUAgw:
         shots: `single`, `multi` or both.
 
     Raises:
-        VireidError: if `modes` or `shots` is empty or has a duplicate, or `trials` is out of range.
+        WrongValue: if `modes` or `shots` is empty or has a duplicate, or `trials` is out of range.
     """
 
     name = 'sysu/agw'

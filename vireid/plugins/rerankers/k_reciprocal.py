@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.statistics.ranking import stable_top
 
 # Elements of the largest temporary array: 128 MB in float32.
@@ -35,12 +35,12 @@ class KReciprocal:
         weight: lambda, the weight of the original distance, 0 to 1.
 
     Raises:
-        VireidError: if a setting is out of range.
+        WrongValue: if a setting is out of range.
     """
 
     def __init__(self, k1: int = 20, k2: int = 6, weight: float = 0.3) -> None:
         if k1 < 1 or k2 < 1 or not 0 <= weight <= 1:
-            raise VireidError(
+            raise WrongValue(
                 f'k1 is {k1}, k2 is {k2}, weight is {weight}', allowed='k1 and k2 of at least 1, weight from 0 to 1'
             )
         self.k1, self.k2, self.weight = k1, k2, weight
