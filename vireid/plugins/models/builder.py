@@ -168,7 +168,8 @@ class ModelBuilder:
                 inspect.signature(built.forward).bind(None, None, **known)
             except TypeError:
                 text = f'{where}.{key}: forward of {loss["type"]} takes {inspect.signature(built.forward)}'
-                problems.append(Mismatch(text, allowed='(output, identities), and context and progress by name'))
+                allowed = '(output, identities), and context and progress by name'
+                problems.append(Mismatch(text, allowed=allowed, path=f'{where}.{key}'))
             copies = self._copies(self.graph.head_reads[name])
             if (least := Loss.least_copies(built)) > copies:
                 problems.append(
@@ -231,8 +232,9 @@ class ModelBuilder:
         """Reports training-only heads in the embedding, and features that are not joint vectors."""
         for name in self.graph.embedding:
             if Head.train_only(tasks.get(name, {}).get('head')):
-                text = f'{self.graph.where}.embedding: the head {name!r} is for training only'
-                self.graph.problems.append(Mismatch(text, todo='name another head, or a feature'))
+                path = f'{self.graph.where}.embedding'
+                text = f'{path}: the head {name!r} is for training only'
+                self.graph.problems.append(Mismatch(text, todo='name another head, or a feature', path=path))
             spec = {**self.image_specs, **self.specs}.get(name)
             if (
                 name not in self.graph.heads
