@@ -133,7 +133,7 @@ def test_online_without_a_login_is_an_error_before_the_run(monkeypatch):
     end_session()
     with pytest.raises(NotReady, match='WeightsAndBiases') as caught:
         WeightsAndBiases()
-    assert 'wandb login' in caught.value.todo
+    assert 'login' in caught.value.todo
     WeightsAndBiases(mode='offline')  # needs none
 
 
