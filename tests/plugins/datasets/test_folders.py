@@ -11,6 +11,7 @@ import pytest
 
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.errors import Conflict, DamagedFile, MissingFile, MissingKey, TooFew, VireidError, WrongContent, WrongValue
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.folders import Folders
 from vireid.plugins.datasets.own_images import OwnImages
 
@@ -80,8 +81,10 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         Folders(str(tmp_path))
     with pytest.raises(MissingKey, match='--data-root'):
         Folders()
-    with pytest.raises(WrongValue, match=r'test_share .*1\.5'):
-        Folders(str(tmp_path), 1.5)
+    for share in (0, 1.5):
+        config = {'type': 'Folders', 'root': str(tmp_path), 'test_share': share}
+        with pytest.raises(WrongValue, match=f'test_share is {share} '):
+            create_manager().components.build('datasets', config, where='dataset')
     person(tmp_path, 'anna', (VISIBLE,))
     with pytest.raises(TooFew, match=r"'test' .* infrared "):
         Folders(str(tmp_path)).split('test')

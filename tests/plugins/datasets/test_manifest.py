@@ -280,15 +280,16 @@ def test_a_table_without_splits_holds_its_samples_all_the_same(tmp_path: Path) -
 @pytest.mark.parametrize(
     ('given', 'kind', 'facts'),
     [
-        ({'folds': 1}, WrongValue, ['folds ', ' 1\n']),
-        ({'folds': 5, 'fold': 6}, WrongValue, ['fold ', ' 6\n', '1 to 5']),
+        ({'folds': 1}, WrongValue, ['folds is 1 ']),
+        ({'folds': 5, 'fold': 6}, WrongValue, ['fold is 6', '1 to 5']),
+        ({'folds': 5, 'fold': 0}, WrongValue, ['fold is 0', '1 to 5']),
         ({'folds': 5}, TooFew, [' 6 ', ' 5 folds', ' 10 ', 'folds to 3 ']),
         ({'fold': 2}, MissingKey, ['fold ', ' 2,', 'dataset.folds=5']),
         ({'seed': 2}, MissingKey, ['seed ', ' 2,', 'folds or val_share']),
         ({'draw': 2}, MissingKey, ['draw ', ' 2,', ' identities']),
-        ({'folds': 2, 'seed': -1}, WrongValue, ['seed ', ' -1\n']),
-        ({'identities': 2, 'draw': -1}, WrongValue, ['draw ', ' -1\n']),
-        ({'val_share': 1.0}, WrongValue, ['val_share ', ' 1.0\n']),
+        ({'folds': 2, 'seed': -1}, WrongValue, ['seed is -1 ']),
+        ({'identities': 2, 'draw': -1}, WrongValue, ['draw is -1 ']),
+        ({'val_share': 1.0}, WrongValue, ['val_share is 1.0 ']),
         ({'val_share': 0.9}, TooFew, ['val_share ', ' 0.9,', ' 1 of 6 ']),
         ({'identities': 7}, WrongValue, ['identities ', ' 7,', ' 6 ', '2 to 6']),
         ({'identities': 1}, WrongValue, ['identities ', ' 1,']),
@@ -297,8 +298,9 @@ def test_a_table_without_splits_holds_its_samples_all_the_same(tmp_path: Path) -
 def test_an_argument_out_of_range_or_of_no_effect_is_named(
     tmp_path: Path, given: dict[str, Any], kind: type[VireidError], facts: list[str]
 ) -> None:
+    config = {'type': 'Manifest', 'root': table(tmp_path, HEADER + people(6)), **given}
     with pytest.raises(kind) as caught:
-        Manifest(table(tmp_path, HEADER + people(6)), **given)
+        create_manager().components.build('datasets', config, where='dataset')
     for fact in facts:
         assert fact in str(caught.value)
 

@@ -11,6 +11,7 @@ import pytest
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.errors import MissingFile, MissingKey, UnknownName, VireidError, WrongContent, WrongValue
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.regdb import RegDB
 
@@ -103,8 +104,9 @@ def test_windows_line_ends_blank_lines_and_blanks_in_names_are_read(copy: Path) 
 
 @pytest.mark.parametrize('split', [0, 11, -1])
 def test_a_split_outside_1_to_10_is_refused(regdb_root: Path, split: int) -> None:
-    text = refusal(WrongValue, regdb_root, split=split)
-    assert f'split is {split}' in text
+    config = {'type': 'RegDB', 'root': str(regdb_root), 'split': split}
+    with pytest.raises(WrongValue, match=f'split is {split} '):
+        create_manager().components.build('datasets', config, where='dataset')
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones(regdb_root: Path) -> None:

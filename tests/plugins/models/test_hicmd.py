@@ -327,6 +327,7 @@ def test_a_batch_without_a_positive_trains():
         ({'losses': {'x': {'type': 'CrossModalityGap'}}}, Mismatch, r'losses\.x: CrossModalityGap .*context'),
         ({'penalty': -1.0}, WrongValue, 'penalty is -1'),
         ({'dropout': 1.0}, WrongValue, 'dropout is 1'),
+        ({'critic_scales': 0}, WrongValue, 'critic_scales is 0'),
         ({'same_style': 'mine'}, WrongValue, 'same_style'),
         ({'weighter': {'type': 'Fixed', 'tasks': {'cycles': 1}}}, VireidError, "'cycles'.*'cycle'"),
     ],

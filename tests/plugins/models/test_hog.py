@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vireid.core.types import VISIBLE
 from vireid.errors import Mismatch, WrongValue
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.models.gradient_histograms import gradient_histograms
 from vireid.plugins.models.hog import HOG
 
@@ -117,4 +118,4 @@ def test_what_cannot_be_is_refused() -> None:
             HOG().embed(pixels, VISIBLE)
     for wrong in ({'orientations': 0}, {'cell': 0}, {'block': 0}):
         with pytest.raises(WrongValue, match=f'{next(iter(wrong))} is 0'):
-            HOG(**wrong)  # type: ignore[arg-type]
+            create_manager().components.build('models', {'type': 'HOG', **wrong}, where='model')

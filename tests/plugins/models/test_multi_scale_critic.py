@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import Mismatch, WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.models.multi_scale_critic import MultiScaleCritic, real_loss, squared_error
 
 
@@ -80,5 +80,3 @@ def test_the_smallest_image():
     assert [score.shape[2] for score in critic(torch.zeros(1, 3, 17, 17))] == [5, 3, 2]
     with pytest.raises(Mismatch, match=r'40 x 16\n.* 17 x 17'):
         critic(torch.zeros(1, 3, 40, 16))
-    with pytest.raises(WrongValue, match='scales is 0'):
-        MultiScaleCritic(scales=0)

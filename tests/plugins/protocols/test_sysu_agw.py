@@ -192,12 +192,12 @@ def test_the_protocol_tells_its_family() -> None:
         ({'modes': ('all', 'all')}, "modes .*'all'"),
         ({'shots': ['multi', 'single', 'multi']}, "shots .*'multi'"),
         ({'trials': 0}, 'trials is 0'),
-        ({'trials': -1}, 'trials is -1'),
+        ({'trials': 1001}, 'trials is 1001'),
     ],
 )
 def test_nothing_or_something_twice_is_refused(arguments: dict[str, Any], fact: str) -> None:
     with pytest.raises(WrongValue, match=fact):
-        SYSUAgw(**arguments)
+        create_manager().components.build('protocols', {'type': 'sysu/agw', **arguments}, where='protocol')
 
 
 @pytest.mark.parametrize('modes', [['outdoor'], 'all', ['all', 1]])

@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.errors import Mismatch, MissingFile, VireidError, WrongValue
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.sysu_mm01 import SYSUMM01
 from vireid.plugins.protocols.sysu_agw import SYSUAgw
 from vireid.plugins.protocols.sysu_official import SYSUOfficial
@@ -175,4 +176,4 @@ def test_an_identity_the_file_does_not_know_is_named(tmp_path: Path) -> None:
 
 def test_there_are_ten_rows() -> None:
     with pytest.raises(WrongValue, match='trials is 11'):
-        SYSUOfficial(trials=11)
+        create_manager().components.build('protocols', {'type': 'sysu/official', 'trials': 11}, where='protocol')

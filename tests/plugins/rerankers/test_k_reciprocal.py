@@ -13,6 +13,7 @@ from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.errors import WrongValue
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.rerankers import k_reciprocal
 from vireid.plugins.rerankers.k_reciprocal import KReciprocal
 
@@ -122,4 +123,4 @@ def test_shared_neighbors_bring_an_identity_before_a_nearer_stranger() -> None:
 @pytest.mark.parametrize('settings', [{'k1': 0}, {'k2': 0}, {'weight': -0.1}, {'weight': 1.1}])
 def test_settings_out_of_range_are_refused(settings: dict) -> None:
     with pytest.raises(WrongValue, match=' is '.join(map(str, *settings.items()))):
-        KReciprocal(**settings)
+        create_manager().components.build('rerankers', {'type': 'KReciprocal', **settings}, where='rerank')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
@@ -230,14 +229,11 @@ def test_a_batch_may_consist_of_one_modality(modality: str) -> None:
 
 @pytest.mark.parametrize(('name', 'value'), [('identities', 0), ('identities', -4), ('visible', -1), ('infrared', -4)])
 def test_numbers_below_their_least_are_refused(name: str, value: int) -> None:
-    arguments: dict[str, Any] = {name: value}
+    config = {'type': 'IdentityBalanced', name: value}
     with pytest.raises(WrongValue, match=f'{name} is {value}'):
-        IdentityBalanced(EVEN, 0, **arguments)
-
-
-def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(WrongValue, match='seed is -1'):
-        IdentityBalanced(EVEN, -1).batches(0)
+        create_manager().components.build(
+            'samplers', config, where='sampler', samples=EVEN, seed=0, rank=0, world_size=1
+        )
 
 
 def test_a_config_says_identities_and_images_and_the_run_says_the_rest() -> None:

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Gt, Le
 
 from vireid.boundary.names import camera_number, plain_name
 from vireid.core.types import MODALITIES, Modality, Sample
-from vireid.errors import Conflict, DamagedFile, MissingFile, MissingKey, WrongContent, WrongValue
+from vireid.errors import Conflict, DamagedFile, MissingFile, MissingKey, WrongContent
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.skipped import SYSTEM_FOLDERS, Listing, Skipped
-from vireid.plugins.datasets.splitting import SplitAssignment
+from vireid.plugins.datasets.splitting import Folds, Seed, Share, SplitAssignment
 
 
 class Folders(OwnImages):
@@ -37,25 +40,23 @@ class Folders(OwnImages):
         draw: random seed of that subset. With the same draw, a smaller subset is part of a larger one.
 
     Raises:
-        VireidError: if a folder is missing, there are no identities or too few, or an argument is out of range.
+        VireidError: if a folder is missing, there are no identities or too few, or arguments do not fit together.
     """
 
     def __init__(
         self,
         root: str | None = None,
-        test_share: float = 0.5,
-        folds: int | None = None,
+        test_share: Annotated[float, Gt(0), Le(1)] = 0.5,
+        folds: Folds = None,
         fold: int = 1,
-        seed: int = 0,
-        val_share: float = 0.0,
+        seed: Seed = 0,
+        val_share: Share = 0.0,
         identities: int | None = None,
-        draw: int = 0,
+        draw: Seed = 0,
     ) -> None:
         expected = 'visible/IDENTITY/*.jpg and infrared/IDENTITY/*.jpg, or both below train and test'
         if root is None:
             raise MissingKey('Folders: no data folder was given', allowed=expected, todo='set --data-root')
-        if not 0 < test_share <= 1:
-            raise WrongValue(f'test_share is {test_share}', allowed='above 0, up to 1')
         assignment = SplitAssignment(folds, fold, seed, val_share, identities, draw)
         if folds is not None and test_share != 0.5:
             raise Conflict(

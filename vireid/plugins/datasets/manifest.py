@@ -29,7 +29,7 @@ from vireid.errors import (
     raise_all,
 )
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
-from vireid.plugins.datasets.splitting import SplitAssignment
+from vireid.plugins.datasets.splitting import Folds, Seed, Share, SplitAssignment
 
 LINE = 'line of the file'
 SPLIT = 'split'
@@ -82,19 +82,20 @@ class Manifest(OwnImages):
         draw: random seed of that subset. With the same draw, a smaller subset is part of a larger one.
 
     Raises:
-        VireidError: if the table is missing or malformed, there are too few identities, or an argument is out of range.
+        VireidError: if the table is missing or malformed, there are too few identities, or arguments do not fit
+            together.
     """
 
     def __init__(
         self,
         root: str | None = None,
         file: str = 'manifest.csv',
-        folds: int | None = None,
+        folds: Folds = None,
         fold: int = 1,
-        seed: int = 0,
-        val_share: float = 0.0,
+        seed: Seed = 0,
+        val_share: Share = 0.0,
         identities: int | None = None,
-        draw: int = 0,
+        draw: Seed = 0,
     ) -> None:
         if root is None:
             raise MissingKey('Manifest: no table was given', todo='set --data-root to the folder of manifest.csv')

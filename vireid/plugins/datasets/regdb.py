@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Le
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import UnknownName, WrongContent, WrongValue
+from vireid.errors import UnknownName, WrongContent
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.raw_folder import require_root
 
@@ -41,9 +43,7 @@ class RegDB:
     recognized_by = ('idx/train_visible_1.txt', 'Thermal')
     cameras: ClassVar = {m: (camera,) for m, camera in CAMERAS.items()}
 
-    def __init__(self, root: str | None = None, split: int = 1) -> None:
-        if not 1 <= split <= 10:
-            raise WrongValue(f'split is {split}', allowed='1 to 10')
+    def __init__(self, root: str | None = None, split: Annotated[int, Ge(1), Le(10)] = 1) -> None:
         lists = [f'idx/{part}_{name}_{split}.txt' for part in ('train', 'test') for name in FILE_NAMES.values()]
         self.root = require_root(
             root, dataset='RegDB', looked_for=['Visible', 'Thermal', *lists], obtain=OBTAIN, synth='regdb'

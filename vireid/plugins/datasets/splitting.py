@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Lt
 
 from vireid.console.wording import counted
 from vireid.core.types import MODALITIES, Sample
@@ -16,6 +18,9 @@ DRAWS = 100  # random assignments to try; the one with the most balanced images 
 MIN_IDENTITIES = 2  # minimum number of identities in each split
 # purposes of random numbers, so that draws with the same seed are independent
 FOLDS, VALIDATION, SUBSET, PARTS = range(4)
+Folds = Annotated[int, Ge(2)] | None
+Seed = Annotated[int, Ge(0)]
+Share = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True)
@@ -32,26 +37,19 @@ class SplitAssignment:
         draw: random seed of that subset. With the same draw, a smaller subset is part of a larger one.
 
     Raises:
-        VireidError: if an argument is out of range or has no effect.
+        VireidError: if there is no such fold, or an argument has no effect.
     """
 
-    folds: int | None = None
+    folds: Folds = None
     fold: int = 1
-    seed: int = 0
-    val_share: float = 0.0
+    seed: Seed = 0
+    val_share: Share = 0.0
     identities: int | None = None
-    draw: int = 0
+    draw: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.folds is not None and self.folds < 2:
-            raise WrongValue(f'folds is {self.folds}', allowed='2 or more, or None')
         if self.folds is not None and not 1 <= self.fold <= self.folds:
             raise WrongValue(f'fold is {self.fold}', allowed=f'1 to {self.folds}, the number of folds')
-        if not 0 <= self.val_share < 1:
-            raise WrongValue(f'val_share is {self.val_share}', allowed='0 (no validation split) to 1 (exclusive)')
-        for name in ('seed', 'draw'):
-            if getattr(self, name) < 0:
-                raise WrongValue(f'{name} is {getattr(self, name)}', allowed='0 or more')
         for name, idle, needed in (
             ('fold', self.fold != 1 and self.folds is None, 'folds, such as dataset.folds=5'),
             ('seed', self.seed != 0 and self.folds is None and not self.val_share, 'folds or val_share'),

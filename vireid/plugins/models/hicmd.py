@@ -7,13 +7,14 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Modality
-from vireid.errors import Conflict, Mismatch, TooFew, WrongValue
+from vireid.errors import Conflict, Mismatch, TooFew
 from vireid.plugins.models.attribute_codes import AttributeCodes
 from vireid.plugins.models.attribute_decoder import AttributeDecoder
 from vireid.plugins.models.identity_factors import IdentityFactors
@@ -23,6 +24,7 @@ from vireid.plugins.models.prototype_encoder import PrototypeEncoder
 Images = Mapping[Modality, Tensor]
 OTHER = {VISIBLE: INFRARED, INFRARED: VISIBLE}
 GAME = ('same', 'cross', 'cycle', 'codes', 'prior', 'fool', 'critic')  # the tasks of generator and critics
+Count = Annotated[int, Ge(1)]
 
 
 class HiCMD(nn.Module):
@@ -75,7 +77,7 @@ class HiCMD(nn.Module):
 
     Raises:
         VireidError: if there are other modalities than visible and infrared with 3 channels, the backbone does
-            not output one paired map, a loss has the name of another task, or an argument is out of range.
+            not output one paired map, or a loss has the name of another task.
     """
 
     modalities = MODALITIES
@@ -90,13 +92,13 @@ class HiCMD(nn.Module):
         erasing: Annotated[dict | None, Component('transforms')] = None,
         same_style: Literal['own', 'partner'] = 'partner',
         dilations: tuple[int, ...] = (3, 6, 9),
-        hidden: int = 512,
-        critic_width: int = 32,
-        critic_scales: int = 3,
-        penalty: float = 0.01,
-        channels: int = 2048,
-        metric_channels: int = 1024,
-        dropout: float = 0.5,
+        hidden: Count = 512,
+        critic_width: Count = 32,
+        critic_scales: Count = 3,
+        penalty: Annotated[float, Ge(0)] = 0.01,
+        channels: Count = 2048,
+        metric_channels: Count = 1024,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
         modalities: Mapping[Modality, int] | None = None,
     ) -> None:
         super().__init__()
@@ -105,12 +107,6 @@ class HiCMD(nn.Module):
                 f'HiCMD got images of {dict(modalities or {})}',
                 allowed='visible and infrared images with 3 channels',
                 todo='remove images.views',
-            )
-        if penalty < 0 or not 0 <= dropout < 1 or min(hidden, channels, metric_channels) < 1:
-            raise WrongValue(
-                f'penalty is {penalty}, dropout is {dropout}, hidden is {hidden}, channels is {channels}, '
-                f'metric_channels is {metric_channels}',
-                allowed='a penalty of at least 0, a dropout from 0 to below 1, and lengths of at least 1',
             )
         if taken := [name for name in losses if name in GAME]:
             raise Conflict(f'losses.{taken[0]}: HiCMD has a task {taken[0]!r} of its own', todo='choose another name')

@@ -1,10 +1,15 @@
-"""Checks of protocol settings."""
+"""Settings of protocols and their checks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from vireid.errors import WrongValue
+
+Trials = Annotated[int, Ge(1), Le(1000)]  # limits memory, as each trial is a list of samples
 
 
 def require_choices(**choices: Sequence[str]) -> None:
@@ -19,16 +24,3 @@ def require_choices(**choices: Sequence[str]) -> None:
         twice = next((value for value in values if list(values).count(value) > 1), None)
         if twice is not None:
             raise WrongValue(f'{name} has {twice!r} twice', allowed='each entry once')
-
-
-MAX_TRIALS = 1000  # limits memory, as each trial is a list of samples
-
-
-def require_trials(count: int, most: int | None = None) -> None:
-    """Checks the number of trials.
-
-    Raises:
-        WrongValue: if it is out of range.
-    """
-    if not 1 <= count <= (most or MAX_TRIALS):
-        raise WrongValue(f'trials is {count}', allowed=f'1 to {most or MAX_TRIALS:,}')

@@ -11,7 +11,7 @@ import numpy as np
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.errors import Mismatch
 from vireid.interfaces import Dataset
-from vireid.plugins.protocols.choices import require_choices, require_trials
+from vireid.plugins.protocols.choices import Trials, require_choices
 
 Direction = Literal['visible to infrared', 'infrared to visible']
 DIRECTIONS: dict[str, tuple[str, str]] = {
@@ -32,7 +32,7 @@ class LLCMProtocol:
         trials: number of random galleries to average over, starting with trial 0.
 
     Raises:
-        WrongValue: if `directions` is empty or has a duplicate, or `trials` is out of range.
+        WrongValue: if `directions` is empty or has a duplicate.
     """
 
     name = 'llcm'
@@ -40,10 +40,9 @@ class LLCMProtocol:
     def __init__(
         self,
         directions: Sequence[Direction] = ('visible to infrared', 'infrared to visible'),
-        trials: int = 10,
+        trials: Trials = 10,
     ) -> None:
         require_choices(directions=directions)
-        require_trials(trials)
         self.directions, self.count = tuple(directions), trials
 
     def trials(self, dataset: Dataset) -> list[Trial]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from vireid.boundary.mat_files import read_cell
 from vireid.boundary.reading import reads
 from vireid.core.types import Sample, Trial
 from vireid.errors import Mismatch, MissingFile
 from vireid.interfaces import Dataset
-from vireid.plugins.protocols.choices import require_choices, require_trials
+from vireid.plugins.protocols.choices import require_choices
 from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 
 FILE = 'rand_perm_cam.mat'
@@ -34,7 +35,7 @@ class SYSUOfficial:
         permutation: path of `rand_perm_cam.mat`; by default, the file in the dataset's `exp` folder.
 
     Raises:
-        WrongValue: if `modes` or `shots` is empty or has a duplicate, or `trials` is out of range.
+        WrongValue: if `modes` or `shots` is empty or has a duplicate.
     """
 
     name = 'sysu/official'
@@ -42,12 +43,11 @@ class SYSUOfficial:
     def __init__(
         self,
         modes: Sequence[Mode] = ('all', 'indoor'),
-        trials: int = 10,
+        trials: Annotated[int, Ge(1), Le(10)] = 10,
         shots: Sequence[Shots] = ('single', 'multi'),
         permutation: str | None = None,
     ) -> None:
         require_choices(modes=modes, shots=shots)
-        require_trials(trials, most=10)  # the permutation has ten rows
         self.modes, self.count, self.shots, self.permutation = tuple(modes), trials, tuple(shots), permutation
 
     def trials(self, dataset: Dataset) -> list[Trial]:
