@@ -5,23 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from vireid.boundary.reading import read_text, reads
-from vireid.errors import DamagedFile, UnsafeFile, WrongContent
+from vireid.errors import UnsafeFile, WrongContent
 
 
-@reads('an index file', '*.txt', allowed='lines of a relative path and a label')
+@reads('an index file', '*.txt', allowed='lines of a relative path and a label', todo='restore it from the dataset')
 def read_index(index: Path) -> list[tuple[str, int]]:
     """Returns the (relative path, label) of each line, skipping empty lines.
 
     Raises:
         VireidError: if the file cannot be read, has no or a malformed line, or names an image twice.
     """
-    try:
-        lines = read_text(index).splitlines()
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f'index {index} cannot be read: {error}', todo='restore it from the dataset') from error
     entries: list[tuple[str, int]] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(index).splitlines(), 1):
         if not line.strip():
             continue
         path, _, label = line.strip().replace('\t', ' ').rpartition(' ')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,6 @@ from vireid.console.wording import counted
 from vireid.core.types import MODALITIES, Sample
 from vireid.errors import (
     MAX_ERRORS,
-    DamagedFile,
     MissingFile,
     MissingKey,
     MissingPackage,
@@ -122,14 +120,9 @@ class Manifest(OwnImages):
         super().__init__(f'manifest {self.path}', numbers, listed, assignment, split_error, skipped)
 
 
-@reads('a table of images', '*.csv')
+@reads('a table of images', '*.csv', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}')
 def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    try:
-        columns, numbered = read_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise DamagedFile(
-            f'manifest {path} cannot be read: {error}', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}'
-        ) from error
+    columns, numbered = read_csv(path)
     rows: list[dict[str, Any]] = []
     for line, row in numbered:
         rows.append(cast('dict[str, Any]', row))  # a copy would double the memory
@@ -140,25 +133,21 @@ def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 @reads('a table of images', '*.parquet')
 def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
-        from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise MissingPackage(
             'reading Parquet files needs PyArrow, which is not installed',
             todo="pip install 'vireid[parquet]', or use CSV",
         ) from error
-    try:
-        with open_regular(path) as file:
-            parquet = ParquetFile(file)
-            names, columns = parquet.schema_arrow.names, column_names(parquet.schema_arrow.names, path)
-            used = {name: column for name, column in zip(names, columns, strict=True) if column in COLUMNS}
-            _require_small(parquet, used, path)
-            # a few KB may contain millions of references to one text, which is then read once
-            table = ParquetFile(file, metadata=parquet.metadata, read_dictionary=list(used)).read(
-                list(used), use_threads=False
-            )
-    except (OSError, ArrowException) as error:
-        raise DamagedFile(f'manifest {path} cannot be read: {error}') from error
+    with open_regular(path) as file:
+        parquet = ParquetFile(file)
+        names, columns = parquet.schema_arrow.names, column_names(parquet.schema_arrow.names, path)
+        used = {name: column for name, column in zip(names, columns, strict=True) if column in COLUMNS}
+        _require_small(parquet, used, path)
+        # a few KB may contain millions of references to one text, which is then read once
+        table = ParquetFile(file, metadata=parquet.metadata, read_dictionary=list(used)).read(
+            list(used), use_threads=False
+        )
     cells = [_cells(table[name]) for name in used]
     if sum(len(cell) for column in cells for cell in column if isinstance(cell, (str, bytes))) > ARRAYS:
         raise _too_large(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vireid.boundary.reading import read_text, reads
 from vireid.core.types import Sample
-from vireid.errors import DamagedFile, IncompleteData, MissingFile, MissingKey, WrongContent
+from vireid.errors import IncompleteData, MissingFile, MissingKey, WrongContent
 from vireid.plugins.datasets.skipped import Listing
 
 
@@ -79,7 +79,7 @@ def images(folder: Path) -> list[str]:
     return [str(folder / name) for name in Listing(folder).images]
 
 
-@reads('an id list', '*_id.txt', allowed='integers separated by commas')
+@reads('an id list', '*_id.txt', allowed='integers separated by commas', todo='restore it from the dataset')
 def read_id_list(path: Path, may_be_empty: bool = False) -> list[int]:
     """Returns the sorted identities of a file with comma-separated integers, as in SYSU-MM01.
 
@@ -87,11 +87,7 @@ def read_id_list(path: Path, may_be_empty: bool = False) -> list[int]:
         VireidError: if the file cannot be read, is empty although it must not be, contains anything but integers, or
             names an identity twice.
     """
-    try:
-        text = read_text(path)
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f'id list {path} cannot be read: {error}', todo='restore it from the dataset') from error
-    words = [word for word in re.split(r'[\s,]+', text) if word]
+    words = [word for word in re.split(r'[\s,]+', read_text(path)) if word]
     bad = [word for word in words if not re.fullmatch(r'\d{1,9}', word)]
     if bad or not (words or may_be_empty):
         raise WrongContent(
