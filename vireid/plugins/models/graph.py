@@ -35,21 +35,19 @@ class Graph:
     unread: list[str] = field(default_factory=list)
     problems: list[VireidError] = field(default_factory=list)
 
+    def report(self, key: str, error: VireidError) -> None:
+        """Adds an error about a key of the model."""
+        self.problems.append(error.at(f'{self.where}.{key}'))
+
     def features(self) -> list[str]:
         """Returns the names of all features."""
         return [*self.backbone_features, *self.necks]
 
     def check_all_read(self) -> None:
         """Reports unused features, unless there are other errors: a misspelled input may be the cause."""
-        if not self.problems:
-            self.problems += [
-                Mismatch(
-                    f'{self.where}.{f"necks.{name}" if name in self.necks else "backbone"}: feature {name!r} is unused',
-                    todo='add a head or neck that reads it, or remove it',
-                    path=f'{self.where}.{f"necks.{name}" if name in self.necks else "backbone"}',
-                )
-                for name in self.unread
-            ]
+        for name in () if self.problems else self.unread:
+            error = Mismatch(f'feature {name!r} is unused', todo='add a head or neck that reads it, or remove it')
+            self.report(f'necks.{name}' if name in self.necks else 'backbone', error)
 
     def embedding_path(self, train_only: Collection[str]) -> tuple[str, ...]:
         """Returns the necks that the embedding needs, in order, and reports those that are train-only."""
@@ -95,9 +93,8 @@ def read_graph(
         path = f'{where}.necks.{name}'
         if name in (*backbone_features, *image_features):
             owner = 'backbone' if name in backbone_features else 'model'
-            graph.problems.append(
-                Conflict(f'{path}: the {owner} already has a feature {name!r}', todo='choose another name', path=path)
-            )
+            error = Conflict(f'the {owner} already has a feature {name!r}', todo='choose another name')
+            graph.report(f'necks.{name}', error)
         if neck.get('inputs') in (None, [], ()):
             graph.problems.append(
                 MissingKey(f'{path} has no inputs', todo=f"set {path}.inputs, such as 'stage4'", path=path)
@@ -136,11 +133,10 @@ def bad_names(where: str, named: Iterable[str], taken: Callable[[str], bool] = l
     """
     return [
         WrongValue(
-            f'{where}: invalid name {name!r}',
+            f'invalid name {name!r}',
             allowed='letters, digits and _, except names that torch uses itself',
             todo='choose another name',
-            path=where,
-        )
+        ).at(where)
         for name in named
         if not name.isidentifier() or taken(name)
     ]
@@ -165,9 +161,7 @@ def missing_names(names: Iterable[str], known: Collection[str], path: str) -> li
         path: config path of the component that reads them.
     """
     return [
-        UnknownName(
-            f'{path}: unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known)), path=path
-        )
+        UnknownName(f'unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))).at(path)
         for name in names
         if name not in known
     ]
@@ -180,13 +174,8 @@ def _ordered(graph: Graph, necks: dict[str, Mapping[str, Any]]) -> dict[str, Map
     while waiting:
         ready = next((name for name in waiting if not any(read in waiting for read in graph.reads[name])), None)
         if ready is None:
-            graph.problems.append(
-                Mismatch(
-                    f'{graph.where}.necks: {", ".join(waiting)} form a cycle',
-                    todo='connect one of them to a feature from outside the cycle',
-                    path=f'{graph.where}.necks',
-                )
-            )
+            todo = 'connect one of them to a feature from outside the cycle'
+            graph.report('necks', Mismatch(f'{", ".join(waiting)} form a cycle', todo=todo))
             return {**ordered, **waiting}
         ordered[ready] = waiting.pop(ready)
     return ordered

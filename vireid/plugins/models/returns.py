@@ -45,12 +45,11 @@ def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Mo
             ', '.join(f'{m} {n}' for m, n in counts.items()) if spec.layout == 'paired' else str(sum(counts.values()))
         )
         raise Mismatch(
-            f'{where}: feature {name!r} is {given}',
+            f'feature {name!r} is {given}',
             allowed=f'as declared: {"a dict by modality of " if paired else ""}{shape} with {spec.channels} '
             f'channels and {counted(spec.copies, "row")} per image ({expected})',
             todo=GUIDE,
-            path=where,
-        )
+        ).at(where)
 
 
 def require_head_outputs(outputs: Any, names: Collection[str], rows: int | None, where: str) -> None:
@@ -69,11 +68,10 @@ def require_head_outputs(outputs: Any, names: Collection[str], rows: int | None,
     missing = [name for name in names if not isinstance(several.get(name), HeadOutput)]
     if missing:
         raise Mismatch(
-            f'{where}: the head returned {described(outputs)}',
+            f'the head returned {described(outputs)}',
             allowed=f'a HeadOutput, or a dict of them with {", ".join(map(repr, missing))}',
             todo=GUIDE,
-            path=where,
-        )
+        ).at(where)
     if rows is None:
         return
     for name in names:
@@ -81,11 +79,10 @@ def require_head_outputs(outputs: Any, names: Collection[str], rows: int | None,
             value = getattr(several[name], part)
             if value is not None and value.shape[:1] != (rows,):
                 raise Mismatch(
-                    f'{where}: {part} of the output {name!r} is {described(value)} for {counted(rows, "row")}',
+                    f'{part} of the output {name!r} is {described(value)} for {counted(rows, "row")}',
                     allowed=f'one row per row of the inputs: ({rows}, ...)',
                     todo=GUIDE,
-                    path=where,
-                )
+                ).at(where)
 
 
 def require_translated(batch: Any, given: Batch, translator: Any, where: str) -> None:
@@ -125,9 +122,7 @@ def require_scalar(value: Any, what: str, where: str) -> None:
         Mismatch: if it is not.
     """
     if not isinstance(value, Tensor) or value.ndim:
-        raise Mismatch(
-            f'{where}: {what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE, path=where
-        )
+        raise Mismatch(f'{what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE).at(where)
 
 
 def require_tasks(losses: Any, model: Any) -> None:
