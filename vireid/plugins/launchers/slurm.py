@@ -17,7 +17,7 @@ from annotated_types import Gt
 
 from vireid.boundary.reading import parse_json, read_text, reads
 from vireid.boundary.writing import write_whole
-from vireid.errors import DamagedFile, MissingPackage, Unavailable
+from vireid.errors import MissingPackage, Unavailable
 from vireid.launcher_types import JobCommand, JobState
 
 ACTIVE = {'PENDING', 'RUNNING', 'REQUEUED', 'CONFIGURING', 'COMPLETING', 'SUSPENDED', 'RESIZING', 'READY'}
@@ -181,7 +181,7 @@ class Attempt:
         return DelayedSubmission(Attempt(), words, output)
 
 
-@reads('the list of Slurm jobs', FILE)
+@reads('the list of Slurm jobs', FILE, todo='remove it; jobs in the queue are then submitted again')
 def read_jobs(path: Path) -> dict[str, str]:
     """Returns the number of each submitted job, by the file of its output.
 
@@ -193,7 +193,5 @@ def read_jobs(path: Path) -> dict[str, str]:
         isinstance(v, str) and re.fullmatch('[0-9]+(_[0-9]+)?', v) for v in numbers.values()
     )
     if not fits:
-        raise DamagedFile(
-            f'{path} is not a list of Slurm jobs', todo='remove it; jobs in the queue are then submitted again'
-        )
+        raise ValueError('it contains something other than numbers of jobs')
     return numbers
