@@ -333,8 +333,10 @@ def test_a_batch_without_a_positive_trains():
     ],
 )
 def test_bad_settings_are_told(settings, kind, fact):
-    with pytest.raises(kind, match=fact):
+    with pytest.raises(kind, match=fact) as caught:
         build(**settings)
+    if 'losses' in settings:
+        assert caught.value.path == f'model.losses.{next(iter(settings["losses"]))}'
 
 
 def test_other_modalities_are_refused():

@@ -109,7 +109,8 @@ class HiCMD(nn.Module):
                 todo='remove images.views',
             )
         if taken := [name for name in losses if name in GAME]:
-            raise Conflict(f'losses.{taken[0]}: HiCMD has a task {taken[0]!r} of its own', todo='choose another name')
+            error = Conflict(f'HiCMD has a task {taken[0]!r} of its own', todo='choose another name')
+            raise error.at(f'losses.{taken[0]}')
         self.penalty, self.own_style = penalty, same_style == 'own'
         self.attributes = build_part('backbones', backbone, 'backbone')
         (self.stage, spec), *more = self.attributes.outputs.items()
@@ -269,9 +270,9 @@ def _loss(build_part: BuildPart, name: str, config: Mapping[str, Any]) -> nn.Mod
     loss = build_part('losses', config, f'losses.{name}')
     if takes := named_arguments(loss, 'context', 'progress'):
         raise Mismatch(
-            f'losses.{name}: {config["type"]} reads {" and ".join(takes)}, which HiCMD does not pass to its losses',
+            f'{config["type"]} reads {" and ".join(takes)}, which HiCMD does not pass to its losses',
             todo='use another loss',
-        )
+        ).at(f'losses.{name}')
     return loss
 
 
