@@ -165,18 +165,18 @@ class ModelBuilder:
                 report(f'{place}.{key}', Mismatch(text, allowed=allowed))
             copies = self._copies(self.graph.head_reads[name])
             if (least := Loss.least_copies(built)) > copies:
-                error = Mismatch(
+                misfit = Mismatch(
                     f'{loss["type"]} needs {least} rows per image, but its head reads {copies}',
                     todo='let the head read a neck that returns copies, or insert one: '
                     "model.backbone.inserts.dee=dict(type='DEE', after='stage3')",
                 )
-                report(f'{place}.{key}', error)
+                report(f'{place}.{key}', misfit)
             if outputs[reads[key]] and not Loss.reads_parts(built):
-                error = Mismatch(
+                misfit = Mismatch(
                     f'{loss["type"]} reads one vector per image, but {reads[key]!r} has {outputs[reads[key]]} parts',
                     todo=f'set {where}.{key}.reads to an output with one vector, or remove this loss (=None)',
                 )
-                report(f'{place}.{key}', error)
+                report(f'{place}.{key}', misfit)
         for output in outputs if config['losses'] else ():
             if output not in reads.values():
                 todo = f"add a loss with reads={output!r}, or change the head's arguments to disable this output"
