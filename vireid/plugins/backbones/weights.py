@@ -25,13 +25,14 @@ from vireid.runtime.processes import world
 PUBLISHED = ('imagenet', 'pretrained')  # weights from a library, not a file
 
 
-def published_weights(weights: Any, named: str, allowed: str) -> Any:
+def published_weights(weights: Any, named: str, allowed: str, key: str = 'model.backbone.weights') -> Any:
     """Returns the state dict of torchvision weights, from torch's cache folder or downloaded into it.
 
     Args:
         weights: a member of a torchvision weight enumeration.
         named: description for the error, such as `ImageNet weights of ResNet-50`.
         allowed: the alternatives, for the error.
+        key: the config key that takes the path of a file instead, for the error.
 
     Raises:
         VireidError: if they are not cached and cannot be downloaded; it says which file to put where.
@@ -46,7 +47,7 @@ def published_weights(weights: Any, named: str, allowed: str) -> Any:
             f'{named} are not in {path.parent} and cannot be downloaded: {error}',
             allowed=allowed,
             todo=f'download {weights.url} on a machine with internet access, then put it into that folder or pass its '
-            f'path: --cfg-options model.backbone.weights={path.name}',
+            f'path: --cfg-options {key}={path.name}',
         ) from error
 
 

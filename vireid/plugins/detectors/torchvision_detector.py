@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision import models
 
 from vireid.boundary.weights import find_weights, fits, read_weights, require_finite
-from vireid.errors import Mismatch, UnknownName, VireidError, did_you_mean
+from vireid.errors import Mismatch, UnknownName, did_you_mean
 from vireid.plugins.backbones.weights import published_weights
 
 PUBLISHED = 'coco'
@@ -81,15 +81,7 @@ def _weights(network: str, weights: str, expected: dict[str, Tensor]) -> dict[st
     allowed = f'{PUBLISHED}, or a file with the state dict of {network} for the classes of COCO'
     if weights == PUBLISHED:
         published = models.get_model_weights(network).DEFAULT
-        try:
-            content = published_weights(published, f'COCO weights of {network}', allowed)
-        except VireidError as error:
-            raise type(error)(
-                error.given,
-                allowed=allowed,
-                todo=f'download {published.url} on a machine with internet access, and pass the path of the file: '
-                '--cfg-options detector.weights=FILE',
-            ) from error
+        content = published_weights(published, f'COCO weights of {network}', allowed, 'detector.weights')
     else:
         content = read_weights(weights, allowed)
     match = find_weights(content, expected)
