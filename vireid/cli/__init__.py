@@ -15,7 +15,7 @@ from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.commands import GROUPS, NAMES
 from vireid.console.os_errors import explain
 from vireid.console.streams import find_lost, process_name, surviving
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import UnknownName, VireidError, did_you_mean
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import Command
@@ -128,7 +128,7 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
                 _add_plugin_command(subparser, name, command)
     if arguments and not arguments[0].startswith('-') and arguments[0] not in commands.choices:
         given = f'no command {arguments[0]!r}{did_you_mean(arguments[0], commands.choices)}'
-        raise VireidError(given, allowed=', '.join(commands.choices))
+        raise UnknownName(given, allowed=', '.join(commands.choices))
     return parser
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from vireid.console.wording import counted
 from vireid.core.types import Sample
-from vireid.errors import VireidError
+from vireid.errors import Changed
 from vireid.interfaces import Dataset
 
 MAX_NAMES = 5
@@ -31,7 +31,7 @@ def require_same_identities(content: Mapping[str, Any], identities: Sequence[str
         source: name of the checkpoint, for messages.
 
     Raises:
-        VireidError: if identities or labels differ.
+        Changed: if identities or labels differ.
     """
     ours, theirs = list(identities), content.get('identities', list(identities))
     if ours == theirs:
@@ -39,7 +39,7 @@ def require_same_identities(content: Mapping[str, Any], identities: Sequence[str
     gone, new = sorted(set(theirs) - set(ours)), sorted(set(ours) - set(theirs))
     differences = [f'only the checkpoint has {_some(gone)}'] if gone else []
     differences += [f'only this run has {_some(new)}'] if new else []
-    raise VireidError(
+    raise Changed(
         f'{source} and this run have different training identities: '
         f'{"; ".join(differences) or "their labels are in a different order"}',
         allowed='the training identities that the run started with',
@@ -72,7 +72,7 @@ def require_same_images(content: Mapping[str, Any], digest: int, contents: np.nd
         source: name of the checkpoint, for messages.
 
     Raises:
-        VireidError: if images or what is known about them changed.
+        Changed: if images or what is known about them changed.
     """
     if not digest or content.get('images_digest', 0) in (0, digest):
         return
@@ -82,7 +82,7 @@ def require_same_images(content: Mapping[str, Any], digest: int, contents: np.nd
         if new
         else 'some are gone, or have another identity, camera or modality'
     )
-    raise VireidError(
+    raise Changed(
         f'the training images changed after {source} was saved: {about}',
         allowed='the images and labels that the run started with',
         todo=f'restore the data, or start a new run from its weights: --init {source}',

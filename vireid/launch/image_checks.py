@@ -14,7 +14,7 @@ from vireid.boundary.image_files import RawImage, is_raw
 from vireid.core.config.settings import ImageSettings
 from vireid.core.data.images import Decoder
 from vireid.core.types import Sample
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, VireidError
 from vireid.interfaces import Dataset
 from vireid.runtime.processes import gather_objects, world
 
@@ -53,9 +53,10 @@ def check_images(
         more = f'\n    and {len(errors) - MAX_LISTED:,} more' if len(errors) > MAX_LISTED else ''
         todo = 'replace them or remove them from the data folder; to skip them in training, but not in evaluation: '
         todo += 'images.on_bad_image=skip'
-        if all(raw for raw, _ in errors):
+        raw = all(raw for raw, _ in errors)
+        if raw:
             todo = 'set one of the two, with --cfg-options or in the config; the checkpoint records it'
-        raise VireidError(
+        raise (RawImage if raw else DamagedFile)(
             f'{len(errors):,} of {len(paths):,} images cannot be read:\n    '
             + '\n    '.join(line for _, line in errors[:MAX_LISTED])
             + more,

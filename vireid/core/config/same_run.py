@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from vireid.core.config.experiment import SETTINGS, Sections, typed
-from vireid.errors import VireidError
+from vireid.errors import VireidError, WrongContent
 
 # how images are read, without effect on pixels
 READING = tuple(f'images.{name}' for name in ('workers', 'reader*', 'check', 'on_bad_image', 'max_pixels'))
@@ -27,13 +27,13 @@ def read_sections(config: Mapping[str, Any], source: object) -> Sections:
     """Returns the typed sections of a saved config, which an earlier version or another program may have written.
 
     Raises:
-        VireidError: if a section is missing or malformed.
+        WrongContent: if a section is missing or malformed.
     """
     known = {f.name for f in fields(Sections)}
     try:
         return Sections(**typed({key: value for key, value in config.items() if key in known}))
     except (TypeError, AttributeError, ValueError, VireidError) as error:
-        raise VireidError(
+        raise WrongContent(
             f'the config in {source} was not written by vireid: {error}', todo='restore the file, or train again'
         ) from error
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from vireid.core.data.image_set import ImageSet, Key, collate
 from vireid.core.types import Batch, Progress, Sample
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, OutOfMemory, Unavailable, VireidError
 from vireid.interfaces import Sampler
 from vireid.runtime.signals import SIGNALS
 from vireid.runtime.worker_processes import Sent, start_method, start_server, started, starting
@@ -67,7 +67,7 @@ class EpochBatches:
         return [next(places[modality]) for modality in modalities]
 
 
-class WorkerDied(VireidError):
+class WorkerDied(Unavailable):
     """A loader process crashed or was killed, for example for lack of memory."""
 
 
@@ -138,7 +138,7 @@ def _collate_in_worker(items: Any) -> Batch | VireidError:
         for images in batch.images.values() if isinstance(batch, Batch) else ():
             images.share_memory_()
     except RuntimeError as error:
-        return VireidError(f'a batch does not fit into shared memory: {error}', todo=SHARED_MEMORY)
+        return OutOfMemory(f'a batch does not fit into shared memory: {error}', todo=SHARED_MEMORY)
     return batch
 
 
@@ -189,7 +189,7 @@ class BatchStream:
                 batch.progress = progress
                 return batch
             except StopIteration:
-                raise VireidError(
+                raise Mismatch(
                     f'sampler: {self._sampler} returned fewer batches for epoch {progress.epoch + 1} than its length '
                     f'{progress.steps_per_epoch}',
                     todo='fix its batches() or __len__()',

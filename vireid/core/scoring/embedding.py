@@ -17,7 +17,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import compare, score, score_similarity
 from vireid.core.types import Batch, Sample, Trial, joint_order
-from vireid.errors import VireidError
+from vireid.errors import TooFew
 from vireid.interfaces import Reranker, Similarity
 from vireid.runtime.batch_norm import share_buffers
 from vireid.runtime.memory import within_memory
@@ -63,7 +63,7 @@ def embed_samples(
         s for m in joint_order({s.modality for s in unique.values()}) for s in unique.values() if s.modality == m
     ]
     if not ordered:
-        raise VireidError(
+        raise TooFew(
             'the protocol has no images to embed', todo='check the test identities and the cameras of this protocol'
         )
     training = isinstance(embedder, torch.nn.Module) and embedder.training

@@ -21,7 +21,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.scorable import labels, require_match, require_scorable
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
-from vireid.errors import VireidError
+from vireid.errors import TooFew
 from vireid.interfaces import Dataset, Fit, Model, Similarity
 from vireid.runtime.randomness import seeded
 from vireid.statistics import calibration
@@ -200,10 +200,10 @@ def require_samples(samples: Sequence[Sample], fits: Any) -> Sequence[Sample]:
     """Returns the training samples to fit a component to.
 
     Raises:
-        VireidError: if there are none.
+        TooFew: if there are none.
     """
     if not samples:
-        raise VireidError(
+        raise TooFew(
             f'{type(fits).__name__} must be fitted to training images, but the training split is empty',
             todo='check the training identities of the dataset',
         )
