@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vireid.core.config import files as config
-from vireid.errors import VireidError, raise_all
+from vireid.errors import Conflict, Mismatch, UnknownComponent, VireidError, WrongValue, raise_all
 from vireid.launch.launch import prepare
 from vireid.launch.preflight import attempt_all, find_problems, on_meta, preflight
 from vireid.plugin_manager.manager import create_manager
@@ -60,8 +60,8 @@ def test_names_types_and_wiring_are_told_at_once():
 
 def test_what_is_not_there_is_told_once():
     (error,) = find_problems(read('dataset.root=data', 'model.heads.s2.losses.id.type=CrossEntropi'), create_manager())
-    assert isinstance(error, VireidError)
-    assert "model.heads.s2.losses.id: no loss called 'CrossEntropi', did you mean 'CrossEntropy'?" in str(error)
+    assert (type(error), error.path) == (UnknownComponent, 'model.heads.s2.losses.id')
+    assert "'CrossEntropy'?" in error.given
 
 
 def test_a_folder_whose_name_is_no_text_and_an_integer_of_thousands_of_digits():
@@ -81,15 +81,16 @@ def test_not_a_number_is_no_text(section):
 
 def test_the_transforms_of_a_view_are_tried_like_the_others(make_small, tmp_path):
     view = 'images.views={"dark": {"of": "visible", "train": [{"type": "ToFloat"}]}}'
-    with pytest.raises(VireidError, match=r'images.views.dark.train returns a 3 x \d+ x \d+ float32 image'):
+    with pytest.raises(Mismatch, match=r'3 x \d+ x \d+ float32') as caught:
         preflight(make_small(tmp_path, view))
+    assert caught.value.path == 'images.views.dark.train'
     wrong = view.replace('visible', 'thermal')
-    with pytest.raises(VireidError, match=r"images.views.dark.of is 'thermal'"):
+    with pytest.raises(WrongValue, match=r"images\.views\.dark\.of is 'thermal'"):
         make_small(tmp_path, wrong)
-    with pytest.raises(VireidError, match=r'images.views.infrared: infrared is the name of an existing modality'):
+    with pytest.raises(WrongValue, match=r'images\.views\.infrared'):
         make_small(tmp_path, view.replace('dark', 'infrared'))
     reader = 'images.reader={"type": "ImageCache", "folder": "x"}'
-    with pytest.raises(VireidError, match=r'images.views.dark.train.0 is .*, but images.reader stores'):
+    with pytest.raises(Conflict, match=r'images\.views\.dark\.train\.0 .*images\.reader'):
         make_small(tmp_path, view, reader)
 
 
@@ -101,8 +102,8 @@ def test_what_stops_a_run_before_its_first_step_is_told_at_once(make_tiny, tmp_p
     with pytest.raises(VireidError) as caught:
         prepare(small, tmp_path / 'run')
     told = str(caught.value)
-    for text in ('init.pt', "'none.pth' cannot be read: No such file", "folder is '../x'", 'nowhere'):
-        assert text in told
+    for fact in ('init.pt', "'none.pth'", "folder is '../x'", 'nowhere'):
+        assert fact in told
     assert len(caught.value.errors) == 4
     assert not (tmp_path / 'run').exists()
 
