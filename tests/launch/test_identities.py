@@ -36,7 +36,7 @@ def test_identities_are_named_in_the_order_of_their_labels():
     ],
 )
 def test_others_are_named(before, now, facts):
-    with pytest.raises(Changed, match='last.pt') as caught:
+    with pytest.raises(Changed, match=r'last\.pt') as caught:
         require_same_identities({'identities': before}, now, 'last.pt')
     assert re.search(facts, caught.value.given.partition(':')[2])
     assert '--init last.pt' in caught.value.todo
@@ -88,7 +88,7 @@ class TestImages:
     )
     def test_what_changed_is_said(self, now, fact):
         content = {'images_digest': 5, 'trained_on': torch.tensor([7, *NUMBERS.values()])}
-        with pytest.raises(Changed, match=f'last.pt .*{fact}'):
+        with pytest.raises(Changed, match=rf'last\.pt .*{fact}'):
             require_same_images(content, 6, np.array(now), 'last.pt')
         require_same_images(content, 5, np.array(now), 'last.pt')
         require_same_images(content, 0, np.array(now), 'last.pt')  # not known now, or not then

@@ -29,7 +29,7 @@ def samples(tmp_path):
 
 @pytest.mark.parametrize('check', ['files', 'images'])
 def test_raw_images_without_a_scaling_stop_a_run_with_the_lines_to_add(samples, check):
-    with pytest.raises(RawImage, match='^3 of 4 ') as caught:
+    with pytest.raises(RawImage, match=r'^3 of 4 ') as caught:
         check_images(settings(check=check), samples, ())
     assert 'images.scale_raw=[7000,8000]' in caught.value.given
     assert '--cfg-options' in caught.value.todo
@@ -43,7 +43,7 @@ def test_a_scaling_that_fits_no_image_is_found_when_all_are_read(samples):
 
 def test_a_file_that_is_gone_is_told_beside_raw_ones(samples, tmp_path):
     (tmp_path / 'a.jpg').unlink()
-    with pytest.raises(DamagedFile, match='^4 of 4 ') as caught:
+    with pytest.raises(DamagedFile, match=r'^4 of 4 ') as caught:
         check_images(settings(), samples, ())
     assert 'images.on_bad_image=skip' in caught.value.todo
 

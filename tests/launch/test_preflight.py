@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,11 @@ def test_not_a_number_is_no_text(section):
 
 def test_the_transforms_of_a_view_are_tried_like_the_others(make_small, tmp_path):
     view = 'images.views={"dark": {"of": "visible", "train": [{"type": "ToFloat"}]}}'
-    with pytest.raises(Mismatch, match=r'3 x \d+ x \d+ float32') as caught:
+    with pytest.raises(VireidError) as caught:
         preflight(make_small(tmp_path, view))
-    assert caught.value.path == 'images.views.dark.train'
+    error = caught.value.errors[0]
+    assert (type(error), error.path) == (Mismatch, 'images.views.dark.train')
+    assert re.search(r'3 x \d+ x \d+ float32', error.given)
     wrong = view.replace('visible', 'thermal')
     with pytest.raises(WrongValue, match=r"images\.views\.dark\.of is 'thermal'"):
         make_small(tmp_path, wrong)

@@ -109,12 +109,12 @@ class TestInitialize:
     @pytest.mark.parametrize('partial', [False, True])
     def test_integers_are_no_weights(self, file, partial):
         source = file({name: tensor.to(torch.int8) for name, tensor in Net().state_dict().items() if tensor.dim()})
-        with pytest.raises(VireidError, match=r'conv\.weight is torch\.int8, .*torch\.float32'):
+        with pytest.raises(VireidError, match=r'conv\.weight .*torch\.int8, .*torch\.float32'):
             initialize_from(Net(), source, partial=partial)
 
     def test_an_integer_tensor_is_left_out_and_said_even_beside_other_identities(self, file, capsys):
         state = {**Net(identities=9).state_dict(), 'conv.weight': torch.ones(3, 2, dtype=torch.int8)}
-        with pytest.raises(VireidError, match=r'conv\.weight is torch\.int8'):
+        with pytest.raises(VireidError, match=r'conv\.weight .*torch\.int8'):
             initialize_from(Net(identities=4), file(state), partial=False, identities=4)
         initialize_from(Net(identities=4), file(state), partial=True)
         assert '; left out: conv.weight, classifier.weight, classifier.bias' in capsys.readouterr().out
@@ -131,7 +131,7 @@ class TestInitialize:
         initialize_from(Net(), source, partial=False, fresh=('conv.bias',))
 
     def test_a_list_of_tensors_is_called_that(self, file):
-        with pytest.raises(Mismatch, match='list .*9 tensors, .*dict'):
+        with pytest.raises(Mismatch, match=r'list .*9 tensors, .*dict'):
             initialize_from(Net(), file(list(Net().state_dict().values())), partial=False)
 
     def test_a_whole_module_is_refused(self, file):

@@ -45,7 +45,7 @@ def test_other_batches_are_refused_with_the_settings_that_keep_them(of_two, tmp_
     experiment, path = of_two(identities=1)
     for other, needed in (({'identities': 1}, ''), ({'visible': 1}, ' sampler.visible=2')):
         changed = experiment.with_overrides({f'sampler.{name}': value for name, value in other.items()})
-        with pytest.raises(Changed, match='2 processes.* 1') as caught:
+        with pytest.raises(Changed, match=r'2 processes.* 1') as caught:
             train(changed, tmp_path / 'run', resume=path)
         assert f'--cfg-options sampler.identities=2{needed}; ' in caught.value.todo
         assert '2 processes' in caught.value.todo
