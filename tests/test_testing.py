@@ -337,7 +337,7 @@ class Distances(Everything):
         ('indexes', Everything, 'search .*cameras'),
         ('indexes', Distances, 'cosine similarities'),
         ('detectors', Corners, 'left, top, right, bottom'),
-        ('launchers', Successful, '[[]0, 0[]] .*0 and 3'),
+        ('launchers', Successful, r'\[0, 0\] .*0 and 3'),
         ('heads', FlatLogits, "'global' .*[(]16, 5[)], .*[(]16, 4[)]"),
         ('transforms', TimeCrop, 'seed .*image'),
         ('samplers', SameBatches, 'epoch .*batches'),
