@@ -54,9 +54,7 @@ def test_a_constructor_that_computes_with_values_is_built_on_the_cpu():
 
 def test_names_types_and_wiring_are_told_at_once():
     found = find_problems(read('model.backbone.depth="50"', 'model.embedding=s9', 'seed=-1'), create_manager())
-    assert [error.given.partition(' ')[0].rstrip(':') for error in found] == [
-        'model.backbone.depth', 'seed', 'model.embedding'
-    ]  # fmt: skip
+    assert [error.path for error in found] == ['model.backbone.depth', 'seed', 'model.embedding']
 
 
 def test_what_is_not_there_is_told_once():

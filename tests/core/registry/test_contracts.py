@@ -135,16 +135,15 @@ class TestModels:
         with pytest.raises(Mismatch, match='embed of Mine') as caught:
             make_small(small_sysu, *MINE, manager=manager('models', nn.Identity)).build_model(3)
         assert caught.value.path == 'model'
-        assert caught.value.allowed == 'a method embed(images: Tensor, modality: Modality) -> Tensor'
+        assert 'embed(images: Tensor, modality: Modality) -> Tensor' in caught.value.allowed
 
     def test_one_that_returns_no_losses(self, small_sysu, make_small):
         class Nothing(Least):
             def forward(self, batch: Any) -> Any:
                 return sum(super().forward(batch).values())
 
-        with pytest.raises(VireidError, match=r'forward of Nothing .*Tensor \(\)') as caught:
+        with pytest.raises(VireidError, match=r'forward of Nothing .*Tensor \(\)'):
             dry_run(make_small(small_sysu, *MINE, manager=manager('models', Nothing)))
-        assert caught.value.allowed == 'a dict of losses by task name'
 
     def test_one_that_embeds_another_number_of_rows(self, small_sysu, tmp_path, make_small):
         class Half(Least):
@@ -246,7 +245,7 @@ class TestPartsOfTheModel:
         error = self.said(make_small, small_sysu, 'backbones', nn.Identity, self.BACKBONE)
         assert (type(error), error.path) == (Mismatch, 'model.backbone')
         assert 'outputs of Mine' in error.given
-        assert error.allowed == 'a dict of FeatureSpec by feature name'
+        assert 'FeatureSpec' in error.allowed
 
     def test_a_backbone_that_makes_other_features_than_it_declares(self, small_sysu, make_small):
         class Lacks(Pixels):
