@@ -207,6 +207,45 @@ def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[Any]], workers:
     return BatchLoader(data, batches, min(workers, len(batches)))
 
 
+class Batches:
+    """Batches of images, in order; each iteration reads them anew, and a loader process may die once in each.
+
+    Args:
+        data: the images.
+        chunks: sample indices or keys of each batch.
+        workers: loader processes.
+        device: where to move the batches; None leaves them on the CPU.
+        on_batch: called with the number of batches that the caller has finished.
+    """
+
+    def __init__(
+        self,
+        data: ImageSet,
+        chunks: Sequence[Sequence[Any]],
+        workers: int = 0,
+        device: torch.device | None = None,
+        on_batch: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        self._data, self._chunks, self._workers, self._device, self._on_batch = data, chunks, workers, device, on_batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        from lightning_fabric.utilities import move_data_to_device  # not needed by loader processes
+
+        done = 0
+        self._on_batch(done)
+        for again in (False, True):
+            try:
+                for batch in evaluation_loader(self._data, self._chunks[done:], self._workers):
+                    done += 1
+                    yield batch if self._device is None else move_data_to_device(batch, self._device)
+                    self._on_batch(done)
+                return
+            except WorkerDied as error:
+                if again:
+                    raise
+                print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
+
+
 def default_workers(device: torch.device | str) -> int:
     """Returns the number of loader processes: 0 on the CPU, else the number of cores minus 1, at most 8.
 
