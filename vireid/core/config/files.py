@@ -86,7 +86,7 @@ def load(
             todo='if you trust them, add ' + ' '.join(f'--plugin {file}' for file in refused),
         )
     if origins is not None:
-        origins.update({place: sources[place] for place in leaves(merged) if place in sources})
+        origins.update({place: sources[place] for place, _ in leaves(merged) if place in sources})
     config = {key: value for key, value in merged.items() if not key.startswith('_')}
     for option in options:
         override(config, option)
@@ -179,7 +179,7 @@ class _Files:
     @staticmethod
     def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
         config, origins = under
-        return _merge(over, config, path), {**origins, **dict.fromkeys(leaves(over), str(path))}
+        return _merge(over, config, path), {**origins, **{place: str(path) for place, _ in leaves(over)}}
 
 
 def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -101,7 +101,7 @@ def _mark(origins: Origins, config: Mapping[str, Any], key: str, origin: str) ->
         node = node.get(part)
     for known in [known for known in origins if known[: len(place)] == place]:
         del origins[known]
-    for leaf in leaves(node) if isinstance(node, Mapping) else [()]:
+    for leaf, _ in leaves(node):
         origins[(*place, *leaf)] = origin
 
 
@@ -204,11 +204,15 @@ class _Literals(ast.NodeTransformer):
         return ast.Dict([ast.Constant(name) for name in names], [keyword.value for keyword in node.keywords])
 
 
-def leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Returns the path of every value that is not a dict, and of every empty dict."""
-    if not isinstance(value, Mapping) or not value:
-        return [path]
-    return [leaf for key, item in value.items() for leaf in leaves(item, (*path, str(key)))]
+def leaves(value: Any, path: tuple[str, ...] = (), lists: bool = False) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yields every value that is not a dict, and every empty dict, by path; `lists` numbers the dicts in lists too."""
+    items: Any = value.items() if isinstance(value, Mapping) else ()
+    if lists and isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        items = list(enumerate(value))
+    if not items:
+        yield path, value
+    for key, item in items:
+        yield from leaves(item, (*path, str(key)), lists)
 
 
 def without_delete(value: Any) -> Any:

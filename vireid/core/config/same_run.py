@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from typing import Any
 
 from vireid.core.config.experiment import SETTINGS, Sections, typed
+from vireid.core.config.overrides import leaves
 from vireid.errors import VireidError, WrongContent
 
 # how images are read, without effect on pixels
@@ -46,7 +47,7 @@ def changes(ours: Sections, theirs: Sections, may_change: Collection[str] = ()) 
         theirs: the sections of the other.
         may_change: patterns of keys to ignore, such as `images.workers` or `evaluation.*`.
     """
-    mine, other = dict(_leaves(ours)), dict(_leaves(theirs))
+    mine, other = _values(ours), _values(theirs)
     keys = [*mine, *(key for key in other if key not in mine)]
     differ = [key for key in keys if mine.get(key, _ABSENT) != other.get(key, _ABSENT)]
     return [key for key in differ if not matches(key, may_change)]
@@ -85,15 +86,11 @@ def named(keys: Collection[str]) -> str:
 _ABSENT = object()
 
 
-def _leaves(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Yields (dotted key, value) for each value that is neither a section nor a dict; tuples become lists."""
-    if is_dataclass(value):
-        value = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in ('manager', 'given')}
-    if isinstance(value, Mapping) and (value or path in SETTINGS):
-        for key, item in value.items():
-            yield from _leaves(item, f'{path}.{key}' if path else str(key))
-    else:
-        yield path, _plain(value)
+def _values(run: Sections) -> dict[str, Any]:
+    """Returns the value of each dotted key; tuples become lists."""
+    sections = {f.name: getattr(run, f.name) for f in fields(Sections)}
+    sections |= {name: vars(sections[name]) for name in SETTINGS}
+    return {'.'.join(path): _plain(value) for path, value in leaves(sections)}
 
 
 def _plain(value: Any) -> Any:
