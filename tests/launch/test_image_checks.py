@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from vireid.boundary.image_files import RawImage
+from vireid.console import warn
 from vireid.core.config.settings import ImageSettings
 from vireid.core.types import VISIBLE, Sample
 from vireid.errors import DamagedFile
-from vireid.launch import image_checks
 from vireid.launch.image_checks import check_images, warn_skipped
 
 
@@ -48,8 +48,8 @@ def test_a_file_that_is_gone_is_told_beside_raw_ones(samples, tmp_path):
     assert 'images.on_bad_image=skip' in caught.value.todo
 
 
-def test_what_is_passed_over_is_told_once(capsys):
-    image_checks._print_once.cache_clear()
+def test_what_is_passed_over_is_told_once(capsys, monkeypatch):
+    monkeypatch.setattr(warn, '_warned', set())
     mine = SimpleNamespace(
         source='Folders: mine', passed_over=['1 file in an unsupported format is not read: .heic (1)']
     )

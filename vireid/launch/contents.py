@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from vireid.core.data.images import fingerprint
 from vireid.core.types import Sample, Trial
 from vireid.errors import Mismatch, WrongContent
 from vireid.interfaces import Reader
+from vireid.launch.read_files import read_files
 from vireid.runtime.processes import gather_objects, world
 
-AT_ONCE = 256  # files per thread task, and per progress report
 DONE = 'remove one of the two; if the dataset was published like this: images.check=nothing'
 
 
@@ -43,13 +42,10 @@ def content_numbers(
     if Reader.digests(read):
         return dict(zip(paths, map(_number, read.digests(paths)), strict=True))
     rank, processes = world()
-    own, hashes = paths[rank::processes], dict[str, int]()
-    chunks = [own[start : start + AT_ONCE] for start in range(0, len(own), AT_ONCE)]
-    with ThreadPoolExecutor() as pool:  # reading files releases the GIL
-        for chunk, numbers in zip(chunks, pool.map(lambda chunk: list(map(_read, chunk)), chunks), strict=True):
-            hashes |= {path: number for path, number in zip(chunk, numbers, strict=True) if number is not None}
-            on_progress(min(len(paths), processes * len(hashes)), len(paths))
-    return {path: number for part in gather_objects(hashes) for path, number in part.items()}
+    own = paths[rank::processes]
+    hashes = read_files(_read, own, lambda done: on_progress(min(len(paths), processes * done), len(paths)))
+    known = [(path, number) for path, number in zip(own, hashes, strict=True) if number is not None]
+    return dict(pair for part in gather_objects(known) for pair in part)
 
 
 def _read(path: str) -> int | None:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from vireid.console.wording import counted
+from vireid.core.config.same_run import named
 from vireid.core.types import Sample
 from vireid.errors import Changed
 from vireid.interfaces import Dataset
-
-MAX_NAMES = 5
 
 
 def name_identities(dataset: Dataset, samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -37,8 +36,8 @@ def require_same_identities(content: Mapping[str, Any], identities: Sequence[str
     if ours == theirs:
         return
     gone, new = sorted(set(theirs) - set(ours)), sorted(set(ours) - set(theirs))
-    differences = [f'only the checkpoint has {_some(gone)}'] if gone else []
-    differences += [f'only this run has {_some(new)}'] if new else []
+    differences = [f'only the checkpoint has {named(gone)}'] if gone else []
+    differences += [f'only this run has {named(new)}'] if new else []
     raise Changed(
         f'{source} and this run have different training identities: '
         f'{"; ".join(differences) or "their labels are in a different order"}',
@@ -87,8 +86,3 @@ def require_same_images(content: Mapping[str, Any], digest: int, contents: np.nd
         allowed='the images and labels that the run started with',
         todo=f'restore the data, or start a new run from its weights: --init {source}',
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f' and {len(names) - MAX_NAMES:,} more' if len(names) > MAX_NAMES else ''
-    return ', '.join(names[:MAX_NAMES]) + more

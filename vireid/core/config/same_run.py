@@ -78,9 +78,9 @@ def resumable(run: Sections, of_step: Collection[str] = ()) -> set[str]:
 
 
 def named(keys: Collection[str]) -> str:
-    """Formats changed keys for a message: the first five, and the number of the others."""
+    """Formats names for a message, such as changed keys: the first five, and the number of the others."""
     shown = list(keys)[:5]
-    return ', '.join(shown) + (f' and {len(keys) - len(shown)} more' if len(keys) > len(shown) else '')
+    return ', '.join(shown) + (f' and {len(keys) - len(shown):,} more' if len(keys) > len(shown) else '')
 
 
 _ABSENT = object()
