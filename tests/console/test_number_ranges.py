@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vireid.console.number_ranges import parse_numbers, parse_share, refuse_trials
+from vireid.console.number_ranges import parse_numbers, parse_share
 from vireid.errors import VireidError
 
 
@@ -35,8 +35,3 @@ def test_a_share_is_between_0_and_1():
     for text in ('0', '1', '-0.5', 'nan', 'half', ''):
         with pytest.raises(VireidError, match='--false-alarms is'):
             parse_share('--false-alarms', text)
-
-
-def test_the_flags_of_earlier_versions_have_new_names() -> None:
-    with pytest.raises(VireidError, match='--splits 1-10'):
-        refuse_trials('1-10')
