@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
 from vireid.errors import Conflict, Mismatch, UnknownComponent, VireidError, WrongValue, raise_all
 from vireid.launch.launch import prepare
 from vireid.launch.preflight import attempt_all, find_problems, on_meta, preflight
@@ -55,6 +56,17 @@ def test_a_constructor_that_computes_with_values_is_built_on_the_cpu():
 def test_names_types_and_wiring_are_told_at_once():
     found = find_problems(read('model.backbone.depth="50"', 'model.embedding=s9', 'seed=-1'), create_manager())
     assert [error.path for error in found] == ['model.backbone.depth', 'seed', 'model.embedding']
+
+
+def test_an_error_without_a_key_hides_no_other_without_one(monkeypatch):
+    """Contradictions of settings have no key; neither do some errors of components."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise Mismatch('a protocol that does not fit')
+
+    monkeypatch.setattr(Experiment, 'build_protocol', fail)
+    config = read('training.epochs=3', 'dataset.root=data')  # it also sets steps
+    assert [type(error) for error in find_problems(config, create_manager())] == [Conflict, Mismatch]
 
 
 def test_what_is_not_there_is_told_once():

@@ -73,7 +73,9 @@ def reads(
                 raise
             except Exception as error:  # a damaged file may fail in any way
                 given = f'{args[0]} is damaged or is not {kind}: {reason(error)}'
-                if isinstance(error, FileNotFoundError) and not os.path.lexists(str(args[0])):
+                if isinstance(error, BeyondLimit):
+                    given = f'{args[0]} is not read as {kind}: {reason(error)}'
+                elif isinstance(error, FileNotFoundError) and not os.path.lexists(str(args[0])):
                     given = f'{args[0]} does not exist'
                 raise kind_of(error)(given, allowed=allowed, todo=todo) from error
 

@@ -268,6 +268,7 @@ def test_a_target_whose_signature_python_does_not_know_is_left_to_refuse_for_its
         (bytes, [], ['x', 1]),
         (numbers.Integral, [3], [True, 1.5, '3']),
         (Annotated[int, Ge(1), Le(3)] | None, [1, None], [4]),
+        (Annotated[float, Interval(ge=0, lt=1)], [0, 0.5], [-0.5, 1.0]),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, Required, Union
 
-from annotated_types import BaseMetadata
+from annotated_types import BaseMetadata, GroupedMetadata
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
@@ -68,7 +68,7 @@ def checkable(hint: Any) -> Any:
     if origin is Annotated:
         if any(hasattr(m, '__get_pydantic_core_schema__') for m in hint.__metadata__):
             return hint
-        limits = [m for m in hint.__metadata__ if isinstance(m, BaseMetadata)]  # such as annotated_types.Ge(1)
+        limits = [m for m in hint.__metadata__ if isinstance(m, (BaseMetadata, GroupedMetadata))]  # such as Ge(1)
         return Annotated[(checkable(inner[0]), *limits)] if limits else checkable(inner[0])
     if origin in (Union, types.UnionType):
         return Union[tuple(map(checkable, inner))]  # noqa: UP007
