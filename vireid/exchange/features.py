@@ -21,7 +21,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, MissingFile, UnknownName, UnsupportedFile, WriteFailed, WrongContent
 from vireid.interfaces import Dataset
 from vireid.runtime.processes import world
 
@@ -47,10 +47,10 @@ class SavedFeatures:
         """Returns the samples of the test split.
 
         Raises:
-            VireidError: for any other split.
+            UnknownName: for any other split.
         """
         if name != 'test':
-            raise VireidError(f'a features file has no split {name!r}', allowed='test')
+            raise UnknownName(f'a features file has no split {name!r}', allowed='test')
         return self.embeddings.samples
 
 
@@ -67,7 +67,7 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
         root: the folder of the dataset; None keeps the paths as they are.
 
     Raises:
-        VireidError: if the file cannot be written.
+        WriteFailed: if the file cannot be written.
     """
     path = Path(path)
     samples = embeddings.samples
@@ -85,7 +85,7 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
         with open_whole(path, sync=True) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
-        raise VireidError(
+        raise WriteFailed(
             f'cannot write features to {path}: {error}', todo='free some space or fix the permissions'
         ) from error
 
@@ -100,7 +100,7 @@ def save_results(path: str | Path, experiment: Experiment, source: str | Path | 
         results: the results of `score_checkpoint(..., whole_split=True)`.
 
     Raises:
-        VireidError: if the file cannot be written.
+        WriteFailed: if the file cannot be written.
     """
     dataset = experiment.build_dataset()
     about = {
@@ -122,17 +122,17 @@ def require_writable(path: str | Path) -> None:
     """Checks that a features file can be written.
 
     Raises:
-        VireidError: if the path is a folder or is not writable.
+        WriteFailed: if the path is a folder or is not writable.
     """
     path = Path(path)
     if path.is_dir():
-        raise VireidError(f'{path} is a folder', allowed='a file name, such as features.npz')
+        raise WriteFailed(f'{path} is a folder', allowed='a file name, such as features.npz')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise VireidError(f'cannot write features to {path}: {error}', todo='choose another file') from error
+        raise WriteFailed(f'cannot write features to {path}: {error}', todo='choose another file') from error
 
 
 class _About(TypedDict, total=False):
@@ -186,19 +186,19 @@ def load(path: str | Path) -> SavedFeatures:
         columns = [arrays[key].tolist() for key in kinds]
         samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
     except FileNotFoundError as error:
-        raise VireidError(
+        raise MissingFile(
             f'no features file {path}', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE'
         ) from error
     except Exception as error:  # a damaged archive can raise anything
-        raise VireidError(
+        raise DamagedFile(
             f'{path} is not a features file or is damaged: {reason(error)}',
             allowed='a file written by `vireid test --save-features`',
         ) from error
     if about.get('format', 0) > FORMAT:
-        raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
+        raise UnsupportedFile(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
     repeated = duplicate(posixpath.normpath(sample.path) for sample in samples)
     if repeated is not None:
-        raise VireidError(
+        raise WrongContent(
             f'{path} has the image {repeated} twice',
             allowed='a unique path for each image, such as cam1/0001/0001.jpg',
             todo='write paths relative to the folder of the dataset, not file names only',
@@ -206,14 +206,14 @@ def load(path: str | Path) -> SavedFeatures:
     for array in (features, flipped):
         lengths = np.linalg.norm(array, axis=1) if array is not None else np.ones(1)
         if not np.allclose(lengths, 1, atol=1e-3):
-            raise VireidError(
+            raise WrongContent(
                 f'{path} holds embeddings of norm {lengths.min():.3g} to {lengths.max():.3g}',
                 allowed='rows of norm 1, so that inner products are cosine similarities',
                 todo='normalize them: features / np.linalg.norm(features, axis=1, keepdims=True)',
             )
     unknown = {s.modality for s in samples} - set(MODALITIES)
     if unknown:
-        raise VireidError(f'{path} has the unknown modalities {sorted(unknown)}', allowed=', '.join(MODALITIES))
+        raise WrongContent(f'{path} has the unknown modalities {sorted(unknown)}', allowed=', '.join(MODALITIES))
     return SavedFeatures(Embeddings(samples, features, flipped), about, about.get('root', ''))
 
 

@@ -11,7 +11,16 @@ from vireid.boundary.names import find_listed
 from vireid.boundary.reading import reads
 from vireid.boundary.tables import read_csv
 from vireid.core.types import MODALITIES, Modality, Sample
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import (
+    Conflict,
+    DamagedFile,
+    MissingFile,
+    MissingKey,
+    TooFew,
+    UnknownName,
+    WrongContent,
+    did_you_mean,
+)
 
 FOLDER = 'a folder with visible/ and infrared/, which hold images or folders of images'
 TABLE = 'a CSV file with the columns path and modality'
@@ -25,10 +34,10 @@ def find_images(images: Path, split: str | None = None) -> list[Sample]:
         VireidError: if `images` is neither, the table is malformed, or a modality has fewer than 2 images.
     """
     if not images.exists():
-        raise VireidError(f'{images} does not exist', allowed=f'{FOLDER}; or {TABLE}')
+        raise MissingFile(f'{images} does not exist', allowed=f'{FOLDER}; or {TABLE}')
     if images.is_dir():
         if split is not None:
-            raise VireidError(f'split is {split!r}, but {images} is a folder', allowed='a split of a table')
+            raise Conflict(f'split is {split!r}, but {images} is a folder', allowed='a split of a table')
         paths = {m: _images_below(images / m) for m in MODALITIES}
     else:
         paths = _listed(images, split)
@@ -38,7 +47,7 @@ def find_images(images: Path, split: str | None = None) -> list[Sample]:
         if len(own) < MIN_IMAGES:
             amount = f'{len(own)} {modality} image' if own else f'no {modality} images'
             other = next(m for m in MODALITIES if m != modality)
-            raise VireidError(
+            raise TooFew(
                 f'{images} has {amount} and {len(paths[other]):,} {other}',
                 allowed=f'at least {MIN_IMAGES} images of each modality',
             )
@@ -64,14 +73,14 @@ def _images_below(folder: Path) -> list[str]:
     return paths
 
 
-def _no_images(images: Path) -> VireidError:
+def _no_images(images: Path) -> TooFew:
     todo = None
     if images.is_dir():
         table = next(iter(sorted(images.glob('*.csv'))), None)
         below = next((p for p in sorted(images.iterdir()) if any((p / m).is_dir() for m in MODALITIES)), None)
         if table or below:
             todo = f'give the {"table" if table else "folder"} itself: {table or below}'
-    return VireidError(f'{images} has no images', allowed=f'{FOLDER}; or {TABLE}', todo=todo)
+    return TooFew(f'{images} has no images', allowed=f'{FOLDER}; or {TABLE}', todo=todo)
 
 
 @reads('a table of images', '*.csv')
@@ -80,17 +89,17 @@ def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
     try:
         columns, rows = read_csv(path)
     except (OSError, ValueError, csv.Error) as error:
-        raise VireidError(f'table {path} cannot be read: {error}', allowed=f'{TABLE}; or {FOLDER}') from error
+        raise DamagedFile(f'table {path} cannot be read: {error}', allowed=f'{TABLE}; or {FOLDER}') from error
     for column in ('path', 'modality', *(['split'] if split is not None else [])):
         if column not in columns:
-            raise VireidError(
+            raise MissingKey(
                 f'table {path} has no column {column!r} (it has: {", ".join(columns)[:200] or "nothing"})'
                 f'{did_you_mean(column, columns)}',
                 allowed=f'{TABLE}; or {FOLDER}',
             )
     splits = list(dict.fromkeys((row['split'] or '').strip() for _, row in rows)) if split is not None else []
     if split is not None and split not in splits:
-        raise VireidError(
+        raise UnknownName(
             f'table {path} has no split {split!r}{did_you_mean(split, splits)}', allowed=', '.join(filter(None, splits))
         )
     images: dict[Modality, list[str]] = {m: [] for m in MODALITIES}
@@ -101,11 +110,13 @@ def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
         listed, modality = row['path'] or '', (row['modality'] or '').strip().lower()
         if not listed.strip() or modality not in MODALITIES:
             problem = f'modality is {row["modality"]!r}' if listed.strip() else 'path is empty'
-            raise VireidError(f'table {path}, line {line}: {problem}', allowed=f'a path, and {" or ".join(MODALITIES)}')
+            raise WrongContent(
+                f'table {path}, line {line}: {problem}', allowed=f'a path, and {" or ".join(MODALITIES)}'
+            )
         image = find_listed(path.parent, listed)
         place = os.path.abspath(image)  # `a.jpg` and `x/../a.jpg`
         if place in lines:
-            raise VireidError(f'table {path}, line {line}: {listed} is also in line {lines[place]}')
+            raise WrongContent(f'table {path}, line {line}: {listed} is also in line {lines[place]}')
         lines[place] = line
         images[modality].append(image)
     return images

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.config.overrides import override
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, UnknownKey
 from vireid.search import zero_shot
 from vireid.search.about import ABOUT, OPTIONS, read_about
 from vireid.search.index import ZERO_SHOT
@@ -60,11 +60,11 @@ def settle(
     before: Mapping[str, Any] = read_about(folder) if (folder / ABOUT).exists() else {}
     checkpoint = checkpoint or before.get('checkpoint')
     if checkpoint is None:
-        raise VireidError('no checkpoint was given', todo='name one: --checkpoint FILE, or --checkpoint zero-shot')
+        raise MissingKey('no checkpoint was given', todo='name one: --checkpoint FILE, or --checkpoint zero-shot')
     own = [option for option in options if option.startswith('index.')]
     others = [option for option in options if option not in own] or before.get('options', [])
     if wrong := [o for o in others if checkpoint != zero_shot.ZERO_SHOT and not o.startswith(OPTIONS)]:
-        raise VireidError(
+        raise UnknownKey(
             f'--cfg-options {wrong[0]}', allowed=f'index.NAME=..., {", ".join(f"{o}..." for o in OPTIONS)}'
         )
     checkpoint = zero_shot.ZERO_SHOT if checkpoint == ZERO_SHOT else checkpoint

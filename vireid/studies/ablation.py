@@ -14,7 +14,7 @@ from vireid.boundary.showing import one_line, printable
 from vireid.boundary.writing import write_whole
 from vireid.console.wording import aligned, counted
 from vireid.core.config.files import SUFFIXES
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import MissingFile, UnknownKey, UnknownName, WrongValue, did_you_mean
 from vireid.reporting.record import read_run
 from vireid.runtime.processes import world
 from vireid.studies import comparison_page
@@ -81,14 +81,14 @@ class Table:
         for key, kind in needed.items():
             if not isinstance(content.get(key), kind):
                 allowed = 'text' if kind is str else 'keys and values'
-                raise VireidError(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
+                raise WrongValue(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
         known = [*needed, 'starts', 'data']
         for key in content:
             if key not in known:
-                raise VireidError(f'{path}: unknown key {key!r}{did_you_mean(key, known)}', allowed=', '.join(known))
+                raise UnknownKey(f'{path}: unknown key {key!r}{did_you_mean(key, known)}', allowed=', '.join(known))
         starts = content.get('starts', {})
         if not isinstance(starts, dict) or not all(isinstance(s, dict) and set(s) == START for s in starts.values()):
-            raise VireidError(f'{path}: starts is {starts!r}', allowed='config and key for each name')
+            raise WrongValue(f'{path}: starts is {starts!r}', allowed='config and key for each name')
         starts = {name: {'config': folder / str(own['config']), 'key': str(own['key'])} for name, own in starts.items()}
         rows = {}
         for row, metrics in content['rows'].items():
@@ -96,20 +96,20 @@ class Table:
             files = named or [inside(folder, f'{row}{suffix}') for suffix in SUFFIXES]
             config = next((file for file in files if file.is_file()), None)
             if config is None:
-                raise VireidError(f'{path}: the config {files[0]} does not exist', todo='write it, or remove the row')
+                raise MissingFile(f'{path}: the config {files[0]} does not exist', todo='write it, or remove the row')
             if not isinstance(metrics, dict) or set(metrics) - OPTIONAL != {'label', *COLUMNS}:
-                raise VireidError(
+                raise WrongValue(
                     f'{path}: rows.{row} is {metrics!r}',
                     allowed=f'label, R1, mAP; optional: {", ".join(sorted(OPTIONAL))}',
                 )
             start, own = metrics.get('start', next(iter(starts), None)), metrics.get('settings', {})
             if start is not None and start not in starts:
-                raise VireidError(f'{path}: rows.{row}.start is {start!r}', allowed=', '.join(starts) or 'null')
+                raise UnknownName(f'{path}: rows.{row}.start is {start!r}', allowed=', '.join(starts) or 'null')
             if not isinstance(own, dict):
-                raise VireidError(f'{path}: rows.{row}.settings is {own!r}', allowed='configs by name')
+                raise WrongValue(f'{path}: rows.{row}.settings is {own!r}', allowed='configs by name')
             if not all(isinstance(metrics.get(c), (int, float, type(None))) for c in (*COLUMNS, *MORE)):
                 allowed = 'R1 and mAP in percent, or null if not published'
-                raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed=allowed)
+                raise WrongValue(f'{path}: rows.{row} is {metrics!r}', allowed=allowed)
             own = {name: folder / str(over) for name, over in own.items()}
             rows[row] = {
                 **dict.fromkeys(MORE),
@@ -120,7 +120,7 @@ class Table:
                 'settings': own,
             }
         if not rows:
-            raise VireidError(f'{path}: rows is empty', allowed='one row per config')
+            raise WrongValue(f'{path}: rows is empty', allowed='one row per config')
         settings = {name: folder / str(over) for name, over in content['settings'].items()}
         data = str(content.get('data', 'SYSU-MM01'))
         return cls(folder, content['title'], content['paper'], settings, rows, starts, data)

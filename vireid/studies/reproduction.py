@@ -17,7 +17,7 @@ from vireid.boundary.writing import write_whole
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, named, read_sections
 from vireid.core.registry.manager import Manager
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingKey, UnsupportedFile, VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.interfaces import Dataset
 from vireid.launch.cost import CostEstimate, run_size
@@ -81,7 +81,7 @@ def find_data(root: str | None, manager: Manager) -> str:
         VireidError: if the folder contains none that a paper was measured on.
     """
     if root is None:
-        raise VireidError('no data folder was given', todo='set --data-root to the folder of SYSU-MM01 or RegDB')
+        raise MissingKey('no data folder was given', todo='set --data-root to the folder of SYSU-MM01 or RegDB')
     errors = []
     for name in FAMILIES:
         try:
@@ -89,7 +89,7 @@ def find_data(root: str | None, manager: Manager) -> str:
             return name
         except VireidError as error:
             errors.append(error.given)
-    raise VireidError(
+    raise UnsupportedFile(
         f'{root} is not a dataset of the papers ({", ".join(FAMILIES)}): {"; ".join(errors)}',
         todo='identify it: vireid data check DIR',
     )
@@ -123,7 +123,7 @@ def plan(
     here = [table for table in tables if table.data == data]
     if not here:
         needed = ', '.join(dict.fromkeys(table.data for table in tables))
-        raise VireidError(f'the data folder contains {data}, but these tables need {needed}', todo='set --data-root')
+        raise Mismatch(f'the data folder contains {data}, but these tables need {needed}', todo='set --data-root')
     parts = []
     reasons = {}
     for table in here:
