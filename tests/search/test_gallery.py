@@ -59,7 +59,7 @@ def test_a_table(tmp_path):
 @pytest.mark.parametrize(
     ('table', 'kind', 'fact'),
     [
-        ('file\na.jpg\n', MissingKey, r'\bpath .*\bfile\b'),
+        ('file\na.jpg\n', MissingKey, r"'path'.*\bfile\b"),
         ('path,modality\na.jpg,thermal\n', WrongContent, "line 2: modality .*'thermal'"),
         ('path\na.jpg\na.jpg\n', WrongContent, r'line 3: a\.jpg'),
         ('path\na.jpg\nx/../a.jpg\n', WrongContent, r'line 3: x/\.\./a\.jpg'),

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vireid.boundary.image_files import SUFFIXES
-from vireid.boundary.names import camera_name, camera_number, find_listed
+from vireid.boundary.image_sources import listed_images, walk_images
+from vireid.boundary.names import camera_name, camera_number
 from vireid.boundary.reading import reads
-from vireid.boundary.tables import read_csv
 from vireid.core.types import MODALITIES, Modality
-from vireid.errors import DamagedFile, MissingFile, MissingKey, TooFew, UnsupportedFile, WrongContent
+from vireid.errors import MissingFile, TooFew, UnsupportedFile, WrongContent
 from vireid.search.times import parse_time
 
 ALLOWED = 'images, a folder with images at any depth, or a table (CSV) with the column path, and optionally modality, '
@@ -85,20 +84,9 @@ def find_gallery(
 
 
 def _below(root: Path) -> list[GalleryImage]:
-    """Returns the images at any depth below a folder; follows links, and skips hidden files and folders."""
-
-    def fail(error: OSError) -> None:
-        raise DamagedFile(f'{error.filename} cannot be read: {error.strerror}', todo='fix its permissions')
-
+    """Returns the images at any depth below a folder."""
     images: list[GalleryImage] = []
-    seen: set[str] = set()
-    for place, folders, names in os.walk(root, followlinks=True, onerror=fail):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a parent folder
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+    for place, folders, names in walk_images(root):
         cameras: dict[int, str] = {}
         for name in folders:
             number = camera_number(name)
@@ -110,36 +98,16 @@ def _below(root: Path) -> list[GalleryImage]:
         above = Path(place).relative_to(root).parts
         modality = next((part.lower() for part in reversed(above) if part.lower() in MODALITIES), '')
         number = next((n for part in reversed(above) if (n := camera_number(part)) is not None), None)
-        images += [
-            GalleryImage(os.path.join(place, name), modality, '' if number is None else str(number))
-            for name in sorted(names)
-            if name.lower().endswith(SUFFIXES) and not name.startswith('.')
-        ]
+        camera = '' if number is None else str(number)
+        images += [GalleryImage(os.path.join(place, name), modality, camera) for name in names]
     return images
 
 
-@reads('a table of images', '*.csv')
+@reads('a table of images', '*.csv', allowed=ALLOWED)
 def _listed(path: Path) -> list[GalleryImage]:
     """Returns the images of a table."""
-    try:
-        columns, rows = read_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise DamagedFile(f'{path} cannot be read: {error}', allowed=ALLOWED) from error
-    if 'path' not in columns:
-        raise MissingKey(f'{path} has no column path (it has: {", ".join(columns)[:200]})', allowed=ALLOWED)
-    images: dict[str, GalleryImage] = {}
-    for line, row in rows:
-        cell = {name: (row.get(name) or '').strip() for name in ('path', 'modality', 'camera', 'time')}
-        modality = cell['modality'].lower()
-        if not cell['path'] or modality not in ('', *MODALITIES):
-            problem = f'modality is {cell["modality"]!r}' if cell['path'] else 'path is empty'
-            raise WrongContent(
-                f'{path}, line {line}: {problem}', allowed=f'a path, and {" or ".join(MODALITIES)} or nothing'
-            )
-        time = parse_time(cell['time'], f'{path}, line {line}: time').isoformat(' ') if cell['time'] else ''
-        image = find_listed(path.parent, row['path'] or '')
-        place = os.path.abspath(image)  # `a.jpg` and `x/../a.jpg`
-        if place in images:
-            raise WrongContent(f'{path}, line {line}: {cell["path"]} is listed twice', todo='remove one of the lines')
-        images[place] = GalleryImage(image, modality, camera_name(cell['camera']), time)
-    return list(images.values())
+    images = []
+    for image, cells, where in listed_images(path, ['path'], (*MODALITIES, ''), ALLOWED):
+        time = parse_time(text, f'{where}: time').isoformat(' ') if (text := cells.get('time', '')) else ''
+        images.append(GalleryImage(image, cells['modality'], camera_name(cells.get('camera', '')), time))
+    return images
