@@ -13,7 +13,7 @@ from vireid.core.config.overrides import Overrides
 from vireid.errors import IncompleteData, Mismatch, MissingKey, UnsupportedFile
 from vireid.plugin_manager.manager import create_manager
 from vireid.statistics.seeds import repeat_interval
-from vireid.studies.ablation import Table
+from vireid.studies.ablation import Table, unique_runs
 from vireid.studies.reproduction import SPLITS, find_data, plan
 from vireid.studies.reproduction_cells import Cell, table_markdown, table_text
 
@@ -67,7 +67,7 @@ class TestTables:
         overrides = Overrides(values={'dataset.root': str(sysu_root)})
         whole = plan(tables, 'SYSU-MM01', overrides, create_manager(), Path('runs'), [0])
         assert sum(len(jobs) for _, jobs in whole.tables) == 14
-        assert len(whole.unique()) == 13
+        assert len(unique_runs(whole.tables)) == 13
 
 
 class TestComparable:

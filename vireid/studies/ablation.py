@@ -173,11 +173,22 @@ def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]], data: bool = True)
         VireidError: if a run cannot be built.
     """
     for _, runs in jobs:
-        by_row: dict[str, list[Row]] = {}
+        for row in dict.fromkeys(job.row for job in runs):
+            check_first([job for job in runs if job.row == row], data)
+
+
+def config_key(job: Row) -> str:
+    """Returns a text that is the same for runs with the same config."""
+    return dump({**job.experiment.to_config(), 'name': ''})
+
+
+def unique_runs(jobs: Sequence[tuple[Table, Sequence[Row]]]) -> dict[str, Row]:
+    """Returns the runs by `config_key`, each once: the full network of a paper is a row of several tables."""
+    unique: dict[str, Row] = {}
+    for _, runs in jobs:
         for job in runs:
-            by_row.setdefault(job.row, []).append(job)
-        for row in by_row.values():
-            check_first(row, data)
+            unique.setdefault(config_key(job), job)
+    return unique
 
 
 def run_tables(
@@ -204,17 +215,15 @@ def run_tables(
         VireidError: if runs failed, or a folder holds a run of another config.
         Interrupted: after Ctrl-C, once the checkpoints are written.
     """
-    same: dict[str, tuple[str, Row]] = {}  # the full network of a paper is a row of several tables
-    keys = {id(job): dump({**job.experiment.to_config(), 'name': ''}) for _, runs in jobs for job in runs}
-    for table, runs in jobs:
+    unique = unique_runs(jobs)
+    for _, runs in jobs:
         for job in runs:
-            first, _ = same.setdefault(keys[id(job)], (f'{table.folder.name}/{job.row}', job))
-            if same[keys[id(job)]][1] is not job:
-                log(f'{job.label}: the same config as {first}')
-    unique = [job for _, job in same.values()]
-    done = dict(zip(same, finish_all(unique, launcher, base, log=log, warn=warn), strict=True))
+            first = unique[config_key(job)]
+            if first is not job:
+                log(f'{job.label}: the same config as {first.folder.parent.parent.name}/{first.row}')
+    done = dict(zip(unique, finish_all(list(unique.values()), launcher, base, log=log, warn=warn), strict=True))
     for table, runs in jobs:
-        results = {(job.row, job.seed): done[keys[id(job)]] for job in runs}
+        results = {(job.row, job.seed): done[config_key(job)] for job in runs}
         text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({runs[0].data})')
         compared = _compared(table, results)
         if compared is not None:

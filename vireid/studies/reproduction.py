@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vireid.boundary.config_text import dump, read_record
+from vireid.boundary.config_text import read_record
 from vireid.boundary.paths import inside
 from vireid.boundary.showing import markdown_line
 from vireid.boundary.writing import write_whole
@@ -26,9 +26,9 @@ from vireid.launch.resolve import resolve
 from vireid.launch.work import count_work
 from vireid.reporting import result_file
 from vireid.runtime.processes import world
-from vireid.studies.ablation import Row, Table
+from vireid.studies.ablation import Row, Table, check_tables, config_key, unique_runs
 from vireid.studies.ablation_rows import make_rows
-from vireid.studies.jobs import Bar, Job, check_first, trains
+from vireid.studies.jobs import Bar, Job, trains
 from vireid.studies.launching import finish_all
 from vireid.studies.reproduction_cells import METRICS, Cell, table_markdown, table_text
 
@@ -64,14 +64,6 @@ class Plan:
     def reason(self, table: Table, row: str) -> str:
         """Returns why the figures of a row cannot be compared; empty if they can."""
         return self.reasons.get(('', ''), '') or self.reasons.get((table.folder.name, row), '')
-
-    def unique(self) -> dict[str, Row]:
-        """Returns the runs by config, each once: the full network of a paper is a row of several tables."""
-        rows: dict[str, Row] = {}
-        for _, jobs in self.tables:
-            for job in jobs:
-                rows.setdefault(_key(job), job)
-        return rows
 
 
 def find_data(root: str | None, manager: Manager) -> str:
@@ -183,9 +175,8 @@ def check(whole: Plan) -> None:
     Raises:
         VireidError: if a run cannot be built, or the data lack what a protocol needs.
     """
+    check_tables(whole.tables, data=False)
     for table, jobs in whole.tables:
-        for row in dict.fromkeys(job.row for job in jobs):
-            check_first([job for job in jobs if job.row == row])
         for family in FAMILIES[table.data]:
             experiment = _scored_by(jobs[0], family)
             experiment.build_protocol().trials(experiment.build_dataset())
@@ -193,7 +184,7 @@ def check(whole: Plan) -> None:
 
 def missing(whole: Plan) -> list[Row]:
     """Returns the runs that are not finished."""
-    return [job for job in whole.unique().values() if result_file.read(job.folder) is None]
+    return [job for job in unique_runs(whole.tables).values() if result_file.read(job.folder) is None]
 
 
 def estimate_hours(
@@ -250,7 +241,7 @@ def reproduce(
         VireidError: if runs failed, or a folder holds a run of another config.
         Interrupted: after Ctrl-C, once the checkpoints are written.
     """
-    unique = whole.unique()
+    unique = unique_runs(whole.tables)
     trained = dict(
         zip(
             unique,
@@ -277,10 +268,6 @@ def reproduce(
         write_whole(base / 'reproduction.md', '\n'.join(parts))
     log(f'\nwritten to {base / "reproduction.md"}, beside the runs')
     return cells
-
-
-def _key(job: Row) -> str:
-    return dump({**job.experiment.to_config(), 'name': ''})
 
 
 def _scored_by(job: Row, family: str) -> Any:
@@ -314,7 +301,7 @@ def _cells(
     whole: Plan, table: Table, jobs: Sequence[Row], scored: dict[tuple[str, str], dict[str, Any]]
 ) -> Iterator[Cell]:
     for name, entry in table.rows.items():
-        runs = [_key(job) for job in jobs if job.row == name]
+        runs = [config_key(job) for job in jobs if job.row == name]
         for metric in METRICS:
             for family in FAMILIES[table.data]:
                 if runs and entry[metric] is not None:

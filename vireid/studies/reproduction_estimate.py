@@ -12,7 +12,7 @@ from vireid.console.wording import counted
 from vireid.errors import Mismatch, Unavailable
 from vireid.launch.cost import DEVICES, hours
 from vireid.studies import reproduction
-from vireid.studies.ablation import Row
+from vireid.studies.ablation import Row, unique_runs
 from vireid.studies.reproduction import Plan
 
 
@@ -81,7 +81,7 @@ def confirm(
     Raises:
         Unavailable: if there is no GPU, and no terminal to ask on.
     """
-    jobs, total = reproduction.missing(whole), len(whole.unique())
+    jobs, total = reproduction.missing(whole), len(unique_runs(whole.tables))
     log(f'{whole.data}: {counted(total, "run")}, {total - len(jobs)} finished')
     if not jobs:
         return not dry_run
