@@ -14,6 +14,7 @@ from vireid.boundary.config_text import read_record
 from vireid.boundary.paths import inside
 from vireid.boundary.showing import markdown_line
 from vireid.boundary.writing import write_whole
+from vireid.console.number_ranges import parse_numbers
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, named, read_sections
 from vireid.core.registry.manager import Manager
@@ -27,7 +28,7 @@ from vireid.launch.work import count_work
 from vireid.reporting import result_file
 from vireid.runtime.processes import world
 from vireid.studies.ablation import Row, Table, check_tables, config_key, unique_runs
-from vireid.studies.ablation_rows import make_rows
+from vireid.studies.ablation_rows import choose_names, find_tables, make_rows
 from vireid.studies.jobs import Bar, Job, trains
 from vireid.studies.launching import finish_all
 from vireid.studies.reproduction_cells import METRICS, Cell, table_markdown, table_text
@@ -64,6 +65,42 @@ class Plan:
     def reason(self, table: Table, row: str) -> str:
         """Returns why the figures of a row cannot be compared; empty if they can."""
         return self.reasons.get(('', ''), '') or self.reasons.get((table.folder.name, row), '')
+
+
+def plan_paper(
+    paper: str,
+    overrides: Overrides,
+    manager: Manager,
+    base: Path,
+    seeds: str | None = None,
+    on: str | None = None,
+    tables: Sequence[str] = (),
+    rows: Sequence[str] = (),
+) -> Plan:
+    """Returns the runs of a paper's tables on the dataset that the overrides name.
+
+    Args:
+        paper: its name, or the folder of a table.
+        overrides: overrides of every config, with the data folder.
+        manager: the plugins, which have the tables.
+        base: the folder of all runs.
+        seeds: random seeds of each row; None means three, or one for a dataset with splits.
+        on: settings of the tables to apply to their rows.
+        tables: names of tables, several of them separated by commas; empty means all.
+        rows: names of rows, in the same way.
+
+    Raises:
+        VireidError: for an unknown name, a folder of other data, or an invalid config.
+    """
+    places = [place for own in manager.configs.values() for folder in own for place in (folder, folder / 'papers')]
+    chosen = sorted(map(Table.read, find_tables(paper, places)), key=lambda table: table.title)
+    names = choose_names(tables, [table.folder.name for table in chosen])
+    chosen = [table for table in chosen if not names or table.folder.name in names]
+    only = choose_names(rows, [row for table in chosen for row in table.rows])
+    root = overrides.values.get('dataset.root') or overrides.defaults.get('dataset.root', (None,))[0]
+    data = find_data(root, manager)
+    numbers = parse_numbers('--seeds', seeds or ('0' if data in SPLITS else '0-2'))
+    return plan(chosen, data, overrides, manager, base, numbers, on, only)
 
 
 def find_data(root: str | None, manager: Manager) -> str:
@@ -242,13 +279,8 @@ def reproduce(
         Interrupted: after Ctrl-C, once the checkpoints are written.
     """
     unique = unique_runs(whole.tables)
-    trained = dict(
-        zip(
-            unique,
-            finish_all(list(unique.values()), launcher, base, data_may_move=True, log=log, warn=warn),
-            strict=True,
-        )
-    )
+    results = finish_all(list(unique.values()), launcher, base, data_may_move=True, log=log, warn=warn)
+    trained = dict(zip(unique, results, strict=True))
     scored = {
         (key, family): _score(job, family, trained[key])
         for key, job in unique.items()
