@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vireid.boundary.config_text import dump, read_record
 from vireid.boundary.paths import inside
-from vireid.boundary.showing import one_line, printable
-from vireid.boundary.writing import write_whole
+from vireid.boundary.showing import one_line
 from vireid.console.wording import aligned, counted
 from vireid.core.config.files import SUFFIXES
 from vireid.errors import MissingFile, UnknownKey, UnknownName, WrongValue, did_you_mean
-from vireid.reporting.record import read_run
-from vireid.runtime.processes import world
-from vireid.studies import comparison_page
-from vireid.studies.comparison import Comparison, compare_systems
 from vireid.studies.jobs import Job, check_first
-from vireid.studies.launching import finish_all
-from vireid.studies.systems import System
 
 COLUMNS = ('R1', 'mAP')
 MORE = ('R10', 'R20')  # additional published metrics that a row may have
@@ -189,63 +182,3 @@ def unique_runs(jobs: Sequence[tuple[Table, Sequence[Row]]]) -> dict[str, Row]:
         for job in runs:
             unique.setdefault(config_key(job), job)
     return unique
-
-
-def run_tables(
-    jobs: Sequence[tuple[Table, Sequence[Row]]],
-    base: Path,
-    launcher: Any = None,
-    label: str = '',
-    whole: bool = True,
-    log: Callable[[str], None] = print,
-    warn: Callable[[str], None] = print,
-) -> None:
-    """Trains the missing runs of each table, and prints and writes the table.
-
-    Args:
-        jobs: the runs of each table.
-        base: the parent folder of the tables.
-        launcher: trains the runs; None trains them one after the other in this process.
-        label: name of the data in the tables; by default its description and folder.
-        whole: whether the tables have all rows; a partial table is not written.
-        log: called with each line of output.
-        warn: called with a line for each damaged checkpoint.
-
-    Raises:
-        VireidError: if runs failed, or a folder holds a run of another config.
-        Interrupted: after Ctrl-C, once the checkpoints are written.
-    """
-    unique = unique_runs(jobs)
-    for _, runs in jobs:
-        for job in runs:
-            first = unique[config_key(job)]
-            if first is not job:
-                log(f'{job.label}: the same config as {first.folder.parent.parent.name}/{first.row}')
-    done = dict(zip(unique, finish_all(list(unique.values()), launcher, base, log=log, warn=warn), strict=True))
-    for table, runs in jobs:
-        results = {(job.row, job.seed): done[config_key(job)] for job in runs}
-        text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({runs[0].data})')
-        compared = _compared(table, results)
-        if compared is not None:
-            text = '\n'.join([text, '', *compared.notes, *compared.claims()])
-        log(f'\n{text}\n')
-        target = runs[0].folder.parent.parent / 'table.txt'
-        target.parent.mkdir(parents=True, exist_ok=True)  # does not exist if all runs belong to another table
-        if not whole:
-            log(f'the runs are in {target.parent}')
-        else:
-            if world()[0] == 0:
-                write_whole(target, f'{printable(text)}\n')
-                if compared is not None:
-                    comparison_page.write(compared, target.parent)
-            page = '' if compared is None else f' and {target.parent / "comparison.html"}'
-            log(f'written to {target}{page}')
-
-
-def _compared(table: Table, results: dict[tuple[str, int], dict[str, Any]]) -> Comparison | None:
-    """Compares the rows; returns None for a single row."""
-    rows: dict[str, System] = {}
-    for (row, seed), result in results.items():
-        system = rows.setdefault(row, System(table.rows[row]['label'], {}))
-        system.runs[seed] = read_run(result['queries'].parent)
-    return compare_systems(list(rows.values()), allow_differences=True) if len(rows) > 1 else None
