@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import importlib.util
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -20,7 +22,7 @@ import torch
 
 from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
-from vireid.errors import VireidError
+from vireid.errors import MissingFile, VireidError
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
@@ -105,7 +107,7 @@ def told_by_child(faults: ModuleType, work: Callable[[], Any], told: Path) -> st
             give_up_rights()
             work()
         except VireidError as error:
-            told.write_text(str(error))
+            told.write_text(f'{type(error).__name__}: {error}')
 
     told.touch()
     assert faults.in_children([do]) == [0]
@@ -136,7 +138,7 @@ def test_a_full_disk_stops_the_run_and_costs_nothing(faults, people, whole, disk
             except OSError:
                 pass
 
-    with pytest.raises(VireidError, match='No space left on device'):
+    with pytest.raises(VireidError, match=rf'\[Errno {errno.ENOSPC}\]|\b{re.escape(os.strerror(errno.ENOSPC))}'):
         train(meddled(faults, people, step, fill), disk / 'run')
     last = disk / 'run' / 'checkpoints' / 'last.pt'
     assert checkpoint.load(last)['progress']['step'] <= step
@@ -156,8 +158,8 @@ def test_a_write_that_breaks_off_leaves_the_checkpoint_before(faults, people, wh
 
     work = partial(train, meddled(faults, people, 1, limit), folder)
     told = told_by_child(faults, work, tmp_path / 'told')
-    assert f'checkpoint {folder}/checkpoints/last.pt could not be written' in told
-    assert f'the previous checkpoint {folder}/checkpoints/last.pt is intact' in told
+    assert told.startswith('WriteFailed: ')
+    assert told.count(f'{folder}/checkpoints/last.pt') == 2  # the new one, and the previous one
     assert checkpoint.load(folder / 'checkpoints' / 'last.pt')['progress']['step'] == 0
     train(faults.experiment(people), folder, resume=folder / 'checkpoints' / 'last.pt')
     assert faults.same(whole, faults.ended_with(folder))
@@ -171,8 +173,9 @@ def test_a_folder_that_may_not_be_written_any_more_stops_the_run(faults, people,
         lambda: train(meddled(faults, people, 1, lambda: checkpoints.chmod(0o555)), folder),
         tmp_path / 'told',
     )
-    assert 'could not be written: [Errno 13] Permission denied' in told
-    assert 'free some space or fix the permissions, then resume with --resume' in told
+    assert told.startswith('WriteFailed: ')
+    assert f'[Errno {errno.EACCES}]' in told
+    assert '--resume' in told
     checkpoints.chmod(0o755)
     train(faults.experiment(people), folder, resume=checkpoints / 'last.pt')
     assert faults.same(whole, faults.ended_with(folder))
@@ -189,7 +192,9 @@ def test_a_folder_that_may_not_be_written_at_all_is_named_before_the_first_step(
         except OSError as error:  # the command line prints it
             raise VireidError(str(error)) from error
 
-    assert f"Permission denied: '{folder}/run'" in told_by_child(faults, go, tmp_path / 'told')
+    told = told_by_child(faults, go, tmp_path / 'told')
+    assert f'[Errno {errno.EACCES}]' in told
+    assert f"'{folder}/run'" in told
 
 
 def first_picture(faults: ModuleType, data: Path) -> Path:
@@ -201,19 +206,12 @@ def test_images_that_may_not_be_read_are_named_before_the_first_step(faults, dat
     image.chmod(0o000)
     told = told_by_child(faults, lambda: train(faults.experiment(data), tmp_path / 'run'), tmp_path / 'told')
     assert 'error' not in told
-    assert f'images cannot be read:\n    {image}: no permission to read it' in told
+    assert f'\n    {image}: ' in told
     assert not (tmp_path / 'run').exists()
 
 
-@pytest.mark.parametrize(
-    ('how', 'check', 'said'),
-    [
-        ('empty', 'files', 'is empty'),
-        ('torn', 'images', 'cannot be read: '),
-        ('dangling', 'files', 'No such file or directory'),
-    ],
-)
-def test_damaged_images_are_named_before_the_first_step(faults, data, tmp_path, how, check, said):
+@pytest.mark.parametrize(('how', 'check'), [('empty', 'files'), ('torn', 'images'), ('dangling', 'files')])
+def test_damaged_images_are_named_before_the_first_step(faults, data, tmp_path, how, check):
     image = first_picture(faults, data)
     content = image.read_bytes()
     image.unlink()
@@ -222,7 +220,7 @@ def test_damaged_images_are_named_before_the_first_step(faults, data, tmp_path, 
     else:
         image.write_bytes(content[: len(content) // 2] if how == 'torn' else b'')
     made = faults.experiment(data).with_overrides({'images.check': check})
-    with pytest.raises(VireidError, match=rf'1 of \d+ images cannot be read:\n    .*{image.name}.*{said}'):
+    with pytest.raises(VireidError, match=rf'1 of \d+ .*:\n    .*{re.escape(str(image))}'):
         train(made, tmp_path / 'run')
     skipping = made.with_overrides({'images.on_bad_image': 'skip'})
     train(skipping, tmp_path / 'run')  # another image of the same identity replaces it
@@ -233,7 +231,7 @@ def test_an_image_that_cannot_be_scored_is_named_before_the_first_step_whatever_
     image = Path(faults.experiment(data).build_dataset().split('test')[0].path)
     image.write_bytes(b'')
     made = faults.experiment(data).with_overrides({'images.on_bad_image': 'skip'})
-    with pytest.raises(VireidError, match=f'{image.name} is empty'):
+    with pytest.raises(VireidError, match=rf'1 of \d+ .*:\n    .*{re.escape(str(image))}'):
         train(made, tmp_path / 'run')
 
 
@@ -247,7 +245,7 @@ def test_images_that_vanish_while_training_are_named_and_cost_nothing(faults, pe
             camera.rename(people / f'gone-{camera.name}')
 
     try:
-        with pytest.raises(VireidError, match=r'image .*/cam\d/.* does not exist'):
+        with pytest.raises(MissingFile, match=r'/cam\d/'):
             train(meddled(faults, people, 1, take_away, workers=workers), tmp_path / 'run')
     finally:
         for camera in cameras:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -31,7 +32,7 @@ from vireid.core.scoring import results
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile, VireidError
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting.collect import collect
 
@@ -124,6 +125,7 @@ BASES = {
     'of a base': 'innocent.yaml',
 }
 SOUND = ('stages', 'innocent.yaml')  # a stage whose base is none
+RUN = r'(?s)evil\.py.*--plugin .*evil\.py'  # runs the file
 
 
 @pytest.mark.parametrize('command', COMMANDS)
@@ -156,11 +158,13 @@ def test_a_config_of_ones_own_may_have_bases_elsewhere_and_these_run_nothing_eit
     (sent / 'link.yaml').symlink_to(sent / 'evil.py')
     for base in ('../evil.py', 'evil.py/', 'link.yaml', '../nowhere.yaml', str(sent.parent / 'evil.py')):
         own.write_text(f'_base_: {base}\n')
-        with pytest.raises(VireidError, match=r'is Python|no config file'):
+        missing = base == '../nowhere.yaml'
+        with pytest.raises(VireidError if missing else UnsafeFile, match=re.escape(base)) as caught:
             config.load(own, trust=True)
+        assert ('--print-config' in str(caught.value)) != missing  # which converts a program
     above.write_text('plugins: [evil.py]\n')
     own.write_text('_base_: ../above.yaml\n')
-    with pytest.raises(VireidError, match='cannot run code'):
+    with pytest.raises(VireidError, match=RUN):
         config.load(own, trust=True)
     require_harmless(sent)
 
@@ -178,13 +182,13 @@ def test_a_plugin_file_runs_only_if_the_user_names_it(sent, command, capfd):
 
 def test_python_refuses_them_too(sent, tmp_path_factory):
     change(sent, plugins=['evil.py'])
-    with pytest.raises(VireidError, match='cannot run code'):
+    with pytest.raises(VireidError, match=RUN):
         load_experiment(sent / 'config.yaml')
-    with pytest.raises(VireidError, match='cannot run code'):
+    with pytest.raises(VireidError, match=RUN):
         vireid.train(sent / 'config.yaml')
     own = tmp_path_factory.mktemp('own') / 'own.py'
     own.write_text(f'_base_ = {str(sent / "config.yaml")!r}\n')
-    with pytest.raises(VireidError, match='cannot run code'):  # a program that names data does not make it a program
+    with pytest.raises(VireidError, match=RUN):  # a program that names data does not make it a program
         config.load(own)
     require_harmless(sent)
 
@@ -256,7 +260,7 @@ class TestAddresses:
     @pytest.mark.parametrize('text', ['http://evil/x.pth', 'FTP://evil', r'\\evil\share', 's3://evil/x'])
     def test_an_address_anywhere_else_is_refused(self, sent, text):
         change(sent, dataset={'type': 'Folders', 'root': text})
-        with pytest.raises(VireidError, match=r'dataset\.root is the address'):
+        with pytest.raises(UnsafeFile, match=rf'dataset\.root .*{re.escape(repr(text))}'):
             config.load(sent / 'config.yaml')
 
     def test_timm_reads_no_file_and_no_address_by_an_option(self):
@@ -264,7 +268,7 @@ class TestAddresses:
         from vireid.plugins.backbones.networks import build_network
 
         for option in ('checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'):
-            with pytest.raises(VireidError, match='has no option'):
+            with pytest.raises(VireidError, match=f'resnet18 .*{option!r}'):
                 build_network('resnet18', 'timm', {option: 'evil.pth'})
 
 
@@ -274,7 +278,7 @@ class TestWriting:
         pytest.importorskip('tensorboard')
         from vireid.plugins.loggers.tensorboard import TensorBoard
 
-        with pytest.raises(VireidError, match='folder is'):
+        with pytest.raises(VireidError, match=f'^folder .*{re.escape(repr(folder))}'):
             TensorBoard(folder)
 
     def test_no_link_in_the_folder_is_followed(self, sent, tmp_path):
@@ -301,15 +305,16 @@ class TestWriting:
 
         (tmp_path / 'mine').write_text('precious')
         (sent / 'log').symlink_to(tmp_path / 'mine')
-        with pytest.raises(OSError, match='symbolic'):
+        with pytest.raises(OSError) as caught:  # noqa: PT011
             open_to_append(sent / 'log')
+        assert caught.value.errno == errno.ELOOP
 
     @pytest.mark.parametrize(
         'name', ['../x', '/tmp/x', 'a/b', '..', '.', '', 'a\nb', 'a\x1b[2J', 'con', 'x' * 101, ' x', r'a\b']
     )
     def test_a_name_is_one_part_of_a_path(self, sent, name):
         change(sent, name=name, dataset={'type': 'Folders', 'root': 'x'})
-        with pytest.raises(VireidError, match=r'^name is '):
+        with pytest.raises(VireidError, match=f'^name .*{re.escape(repr(name))}'):
             load_experiment(sent / 'config.yaml')
 
 
@@ -317,7 +322,7 @@ class TestWorkDir:
     def test_the_data_are_no_place_for_a_run(self, make_tiny, small_sysu):
         from vireid.launch.launch import prepare
 
-        with pytest.raises(VireidError, match='is the data folder'):
+        with pytest.raises(VireidError, match=f'^{re.escape(str(small_sysu))} '):
             prepare(make_tiny(small_sysu), small_sysu)
 
     @pytest.mark.parametrize(
@@ -331,7 +336,7 @@ class TestWorkDir:
         for path in paths:
             (tmp_path / path).parent.mkdir(exist_ok=True)
             (tmp_path / path).mkdir() if '.' not in path else (tmp_path / path).touch()
-        with pytest.raises(VireidError, match='is a dataset, which a run must not write to'):
+        with pytest.raises(VireidError, match=f'^{re.escape(str(tmp_path))} '):
             prepare(make_tiny(small_sysu), tmp_path)
         prepare(make_tiny(small_sysu), tmp_path / 'runs')
 
@@ -339,7 +344,7 @@ class TestWorkDir:
         from vireid.launch.launch import prepare
 
         for folder in ('cam1', 'cam1/0001'):
-            with pytest.raises(VireidError, match=r'lies in the data folder and contains images, such as .*\.jpg'):
+            with pytest.raises(VireidError, match=rf'{folder} .*/{folder}/.*\.jpg'):
                 prepare(make_tiny(small_sysu), small_sysu / folder)
         prepare(make_tiny(small_sysu), small_sysu / 'runs' / 'a')
 
@@ -348,7 +353,7 @@ class TestWorkDir:
         from vireid.launch.launch import prepare
 
         (tmp_path / name).write_text('mine')
-        with pytest.raises(VireidError, match=f'contains {name}, which no vireid run'):
+        with pytest.raises(VireidError, match=f'^{re.escape(str(tmp_path))} .*{re.escape(name)}'):
             prepare(make_tiny(small_sysu), tmp_path)
         assert (tmp_path / name).read_text() == 'mine'
 
@@ -357,9 +362,10 @@ class TestWorkDir:
 
         shutil.move(sent / 'checkpoints', tmp_path / 'elsewhere')
         (sent / 'checkpoints').symlink_to(tmp_path / 'elsewhere')
-        with pytest.raises(VireidError, match=r'checkpoints is a link to .*elsewhere') as caught:
+        with pytest.raises(VireidError, match=r'/checkpoints .*/elsewhere') as caught:
             prepare(make_tiny(small_sysu), sent)
-        assert f'move {sent} to that disk, and give the new path as --work-dir' in caught.value.todo
+        assert str(sent) in caught.value.todo
+        assert '--work-dir' in caught.value.todo
 
     def test_but_the_whole_folder_may_be_a_link_that_the_user_names(self, sent, tmp_path):
         (tmp_path / 'run').symlink_to(sent)
@@ -432,7 +438,7 @@ class TestScoresThatCannotBeTrue:
         shutil.copytree(small_sysu, root)
         test, other = root / 'cam3/0004/0001.jpg', root / 'cam3/0001/0099.jpg'
         {'link': other.symlink_to, 'hard link': other.hardlink_to, 'copy': lambda t: shutil.copy(t, other)}[how](test)
-        with pytest.raises(VireidError, match=r'1 of the images to score are also training images.*0001/0099\.jpg'):
+        with pytest.raises(VireidError, match=r'^1 .*0004/0001\.jpg .*0001/0099\.jpg'):
             prepare(make_tiny(root), tmp_path / 'run')
         prepare(make_tiny(root, 'images.check=nothing'), tmp_path / 'run')
 
@@ -444,7 +450,7 @@ class TestScoresThatCannotBeTrue:
         root = tmp_path / 'other'
         shutil.copytree(small_sysu, root)
         shutil.copy(root / 'cam1/0001/0001.jpg', root / 'cam3/0004/0001.jpg')
-        with pytest.raises(VireidError, match='was trained on 1 of the images'):
+        with pytest.raises(VireidError, match=r'/last\.pt .*\b1 '):
             score_checkpoint(make_tiny(root), tmp_path / 'run/checkpoints/last.pt', tmp_path / 'test')
 
     def test_a_query_does_not_find_itself(self, make_tiny, small_sysu, tmp_path):
@@ -454,7 +460,7 @@ class TestScoresThatCannotBeTrue:
         shutil.copytree(small_sysu, root)
         for shot in (1, 2, 3):
             shutil.copy(root / f'cam3/0004/000{shot}.jpg', root / f'cam1/0004/000{shot}.jpg')
-        with pytest.raises(VireidError, match='would match itself'):
+        with pytest.raises(VireidError, match=r'(cam\d/0004/000\d\.jpg).*(cam\d/0004/000\d\.jpg)'):
             prepare(make_tiny(root), tmp_path / 'run')
 
 

@@ -300,7 +300,10 @@ class Launcher(Interface):
     given = ('jobs', 'folder')
 
     def submit(self, commands: Sequence[JobCommand]) -> None:
-        """Starts or queues the commands; called once. The launcher may write to `folder`, the folder of the study."""
+        """Starts or queues the commands; the launcher may write to `folder`, the folder of the study.
+
+        Called again with other commands once these have ended: a table trains its common start before its rows.
+        """
         raise NotImplementedError
 
     def states(self) -> Sequence[JobState]:

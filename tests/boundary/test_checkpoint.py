@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vireid.boundary import checkpoint
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, Mismatch, MissingFile, UnsafeFile, UnsupportedFile, VireidError, WriteFailed
 from vireid.launch.weights import newest
 
 CONTENT = {'model': {'w': torch.arange(3.0)}, 'config': {'seed': 1, 'size': (2, 3)}, 'note': None}
@@ -34,7 +34,7 @@ def save_on_a_full_disk(path: Path, told: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:
         checkpoint.save(path, {'model': {'w': torch.randn(100_000)}, 'config': {}})
-    except VireidError as error:
+    except WriteFailed as error:
         os.write(told, str(error).encode())
 
 
@@ -51,8 +51,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
         told = lines.read()
     process.join()
     assert process.exitcode == 0
-    assert 'could not be written' in told
-    assert f'the previous checkpoint {path} is intact' in told
+    assert told.count(str(path)) == 2  # the new one, and the previous one
     assert '--resume' in told
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ['a.pt']
@@ -60,7 +59,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('in the way')
-    with pytest.raises(VireidError, match=r'checkpoint .*file/a\.pt could not be written'):
+    with pytest.raises(WriteFailed, match=r'file/a\.pt'):
         checkpoint.save(tmp_path / 'file' / 'a.pt', CONTENT)
 
 
@@ -71,10 +70,13 @@ class Evil:
 
 def test_loading_executes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name, write in (('torch.pt', torch.save), ('pickle.pt', lambda o, p: p.write_bytes(pickle.dumps(o)))):
-        write({'model': {}, 'config': Evil()}, tmp_path / name)
-        with pytest.raises(VireidError, match='is not a checkpoint of vireid or is damaged'):
-            checkpoint.load(tmp_path / name)
+    evil = {'model': {}, 'config': Evil()}
+    torch.save(evil, tmp_path / 'torch.pt')
+    with pytest.raises(UnsafeFile, match=r'torch\.pt .*\bposix\.system\b'):
+        checkpoint.load(tmp_path / 'torch.pt')
+    (tmp_path / 'pickle.pt').write_bytes(pickle.dumps(evil))
+    with pytest.raises(DamagedFile, match=r'pickle\.pt'):
+        checkpoint.load(tmp_path / 'pickle.pt')
     assert not (tmp_path / 'executed.txt').exists()
 
 
@@ -83,18 +85,18 @@ def test_a_torn_file_is_refused(tmp_path, keep):
     path = tmp_path / 'a.pt'
     checkpoint.save(path, CONTENT)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(VireidError, match=r'a\.pt is not a checkpoint of vireid or is damaged'):
+    with pytest.raises(DamagedFile, match=r'a\.pt'):
         checkpoint.load(path)
 
 
 def test_missing_foreign_and_newer_files(tmp_path):
-    with pytest.raises(VireidError, match='no checkpoint'):
+    with pytest.raises(MissingFile, match=r'nothing\.pt'):
         checkpoint.load(tmp_path / 'nothing.pt')
     torch.save({'state_dict': {}}, tmp_path / 'foreign.pt')
-    with pytest.raises(VireidError, match='can be read but is not a checkpoint of vireid'):
+    with pytest.raises(UnsupportedFile, match=r'(?s)foreign\.pt.*--init'):
         checkpoint.load(tmp_path / 'foreign.pt')
     torch.save({**CONTENT, 'format': 99}, tmp_path / 'newer.pt')
-    with pytest.raises(VireidError, match=r'\(format 99\); this one reads format 2'):
+    with pytest.raises(UnsupportedFile, match=r'newer\.pt.*\b99\b.*\b2\b'):
         checkpoint.load(tmp_path / 'newer.pt')
 
 
@@ -104,14 +106,14 @@ def test_weights_have_to_fit_completely():
     checkpoint.load_weights(module, good, 'a.pt')
     assert module.weight.sum().item() == 6
     for weights, text in (
-        ({'weight': good['weight']}, r'1 of 2 tensors fit; 1 missing \(bias\)'),
-        ({**good, 'extra': torch.ones(1)}, r'2 of 2 tensors fit; 1 unexpected \(extra\)'),
+        ({'weight': good['weight']}, r'a\.pt.*\b1 of 2 .*\(bias\)'),
+        ({**good, 'extra': torch.ones(1)}, r'a\.pt.*\b2 of 2 .*\(extra\)'),
         (
             {**good, 'bias': torch.ones(4)},
-            r'1 of 2 tensors fit; 1 of another shape \(bias is \(4,\), the model expects',
+            r'a\.pt.*\b1 of 2 .*\(bias .*\(4,\).*\(3,\)',
         ),
     ):
-        with pytest.raises(VireidError, match=text):
+        with pytest.raises(Mismatch, match=text):
             checkpoint.load_weights(module, weights, 'a.pt')
 
 
@@ -198,5 +200,5 @@ def test_a_sound_file_of_another_shape_is_refused(tmp_path, odd):
     checkpoint.save(tmp_path / 'a.pt', CONTENT)
     checkpoint.load(tmp_path / 'a.pt')
     torch.save({'format': checkpoint.FORMAT, **CONTENT, **odd}, tmp_path / 'a.pt')
-    with pytest.raises(VireidError, match='can be read but is not a checkpoint of vireid'):
+    with pytest.raises(UnsupportedFile, match=r'(?s)a\.pt.*--init'):
         checkpoint.load(tmp_path / 'a.pt')

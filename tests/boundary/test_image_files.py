@@ -1,6 +1,7 @@
 """Images are what a viewer shows, whatever their mode, depth, format and orientation; raw values need a scaling."""
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
-from vireid.boundary.image_files import FORMATS, SUFFIXES, RawImage, has_more_frames, is_raw, read_pixels
-from vireid.errors import VireidError
+from vireid.boundary.image_files import FORMATS, SUFFIXES, RawImage, has_more_frames, is_raw, read_pixels, spelled
+from vireid.errors import DamagedFile, NotFinite, UnsafeFile, UnsupportedFile, WrongContent
 
 H, W = 5, 3
 GRAY = (17 * np.arange(H * W, dtype=np.uint8)).reshape(H, W)  # 0 to 238, all different
@@ -141,10 +142,9 @@ DEPTHS = {
 def test_raw_values_without_a_scaling_are_refused_with_the_lines_to_add(tmp_path: Path, kind: str) -> None:
     path = raw([[7400, 7500], [8000, 8200]], tmp_path, kind)
     assert is_raw(path)
-    with pytest.raises(RawImage) as caught:
+    with pytest.raises(RawImage, match=re.escape(str(path))) as caught:
         read_pixels(path)
-    assert str(path) in caught.value.given
-    assert '7400 to 8200' in caught.value.given
+    assert caught.value.values[1:] == (7400, 8200)
     assert 'images.scale_raw=percentiles' in caught.value.given
     assert 'images.scale_raw=[7400,8200]' in caught.value.given
 
@@ -180,19 +180,20 @@ def test_percentiles_that_are_equal_give_way_to_the_least_and_greatest_value(tmp
     'bounds', [(0.0, 7000.0), (9000.0, 1e4), (8200.0, 9000.0), (7500.0, 7500.0), (2.0, 1.0), (0.0, 1e9)]
 )
 def test_bounds_that_make_an_image_one_gray_are_refused(tmp_path: Path, bounds: tuple[float, float]) -> None:
-    with pytest.raises(RawImage, match=r'7400 to 8200; images.scale_raw=.* maps all of them to one gray'):
+    with pytest.raises(RawImage, match=re.escape(f'images.scale_raw={spelled(bounds)} ')):
         read_pixels(raw([[7400, 8200]], tmp_path, 'counts in PNG'), scale_raw=bounds)
 
 
 def test_an_image_of_one_raw_value_is_refused_as_blank(tmp_path: Path) -> None:
     with pytest.raises(RawImage) as caught:
         read_pixels(raw([[7, 7]], tmp_path, 'counts in PNG'), scale_raw='percentiles')
-    assert 'blank' in str(caught.value.todo)
+    assert 'images.scale_raw' in caught.value.given
+    assert 'images.scale_raw' not in caught.value.todo  # it cannot help
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
 def test_raw_values_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
-    with pytest.raises(VireidError, match='infinite or NaN'):
+    with pytest.raises(NotFinite, match=r'image\.tif'):
         read_pixels(raw([[1, value]], tmp_path, 'degrees'), scale_raw='percentiles')
 
 
@@ -255,31 +256,32 @@ def test_a_kind_that_pillow_does_not_know_is_said_to_be_one(tmp_path: Path) -> N
     assert jpeg.read_bytes().count(frame) == 1
     jpeg.write_bytes(jpeg.read_bytes().replace(frame + b'\x08', frame + b'\x0c'))
     for path, kind in ((tiff, 'TIFF'), (jpeg, 'JPEG')):
-        with pytest.raises(VireidError, match=f'it is a damaged {kind} file, or one with values or a comp') as caught:
+        with pytest.raises(DamagedFile, match=f'{path.name}.* {kind} ') as caught:
             read_pixels(path)
-        assert caught.value.todo == 'convert it, for example to PNG, or remove it from the data folder'
+        assert 'PNG' in caught.value.todo
     other = tmp_path / 'photo.jpg'
     other.write_bytes(b'\0\0\0\x18ftypheic' + bytes(100))  # as a telephone writes it
-    with pytest.raises(VireidError, match='its format is none of JPEG, PNG, BMP'):
+    with pytest.raises(UnsupportedFile, match=', '.join(FORMATS)):
         read_pixels(other)
 
 
 @pytest.mark.parametrize(
-    'content',
+    ('content', 'limit'),
     [
-        b'P2\n40 40\n255\n' + b'#\n' * 5_000_000,
-        b'P5\n' + b'#' * 60_000_000,
-        b'P5\n' + b'#' * 60_000_000 + b'\n40 40\n255\n',
-        b'P3\n2000 2000\n255\n' + b'12 ' * 12_000_000,
+        (b'P2\n40 40\n255\n' + b'#\n' * 5_000_000, '8 MiB'),
+        (b'P2\n40 40\n255\n' + b'#\n' * 5_000, '1000'),
+        (b'P5\n' + b'#' * 60_000_000, '8 MiB'),
+        (b'P5\n' + b'#' * 60_000_000 + b'\n40 40\n255\n', '8 MiB'),
+        (b'P3\n2000 2000\n255\n' + b'12 ' * 12_000_000, '8 MiB'),
     ],
-    ids=['comments', 'one long comment', 'one that ends', 'text'],
+    ids=['comments as text', 'comments', 'one long comment', 'one that ends', 'text'],
 )
-def test_text_that_takes_minutes_to_read_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_text_that_takes_minutes_to_read_is_refused(tmp_path: Path, content: bytes, limit: str) -> None:
     path = tmp_path / 'image.pgm'
     path.write_bytes(content)
-    with pytest.raises(VireidError, match=r'has (a long comment|more than 1000 comments)') as caught:
+    with pytest.raises(UnsafeFile, match=rf'image\.pgm .*\b{limit}\b') as caught:
         read_pixels(path)
-    assert caught.value.todo == 'convert it, for example to PNG'
+    assert 'PNG' in caught.value.todo
     assert not is_raw(path)
 
 
@@ -302,7 +304,7 @@ def test_a_scan_that_is_repeated_hundreds_of_times_is_refused(tmp_path: Path, pr
     assert read_pixels(path).shape == (H, W, 3)
     last = content[content.rindex(b'\xff\xda') : -2]
     path.write_bytes(content[:-2] + last * 200 + content[-2:])
-    with pytest.raises(VireidError, match=r'has 2\d\d scans'):
+    with pytest.raises(UnsafeFile, match=r'image\.jpg .*\b2\d\d\b'):
         read_pixels(path)
 
 
@@ -313,24 +315,24 @@ def png(*chunks: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ('content', 'why'),
+    ('content', 'limit'),
     [
-        (b'Pf\n#' + b'x' * 1_000_000, 'a long comment'),
-        (b'\xff\xd8' + b'\xff' * 1_000_000, 'more than 2,000 segments or filling bytes'),
-        (b'\xff\xd8' + b'\xff\xfe\x00\x02' * 250_000, 'more than 2,000 segments or filling bytes'),
-        (b'\xff\xd8' + b'x' * 1_000_000, 'more than 2,000 segments or filling bytes'),
-        (png(*[b'\0\0\0\0prVt' + zlib.crc32(b'prVt').to_bytes(4, 'big')] * 100_000), 'more than 100,000 chunks'),
+        (b'Pf\n#' + b'x' * 1_000_000, '8 MiB'),
+        (b'\xff\xd8' + b'\xff' * 1_000_000, '2,000'),
+        (b'\xff\xd8' + b'\xff\xfe\x00\x02' * 250_000, '2,000'),
+        (b'\xff\xd8' + b'x' * 1_000_000, '2,000'),
+        (png(*[b'\0\0\0\0prVt' + zlib.crc32(b'prVt').to_bytes(4, 'big')] * 100_000), '100,000'),
     ],
     ids=['comment', 'filling', 'segments', 'nothing', 'chunks'],
 )
 def test_headers_that_pillow_would_read_for_minutes_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, why: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, limit: str
 ) -> None:
     (tmp_path / 'image.jpg').write_bytes(content)
     monkeypatch.setattr(Image, 'open', lambda *args, **kwargs: pytest.fail('it was read'))
-    with pytest.raises(VireidError, match=why) as caught:
+    with pytest.raises(UnsafeFile, match=rf'image\.jpg .*\b{limit}\b') as caught:
         read_pixels(tmp_path / 'image.jpg')
-    assert caught.value.todo == 'convert it, for example to PNG'
+    assert 'PNG' in caught.value.todo
 
 
 def test_a_profile_in_many_segments_and_filling_bytes_are_read(tmp_path: Path) -> None:
@@ -349,7 +351,7 @@ def test_a_tile_larger_than_the_largest_image_is_not_decoded(tmp_path: Path) -> 
     entries += [struct.pack('<HHII', tag, 4, 1, value) for tag, value in longs]
     start = b'II*\0' + struct.pack('<IH', 8, len(entries)) + b''.join(entries) + bytes(4)
     path.write_bytes(start.ljust(200, b'\0') + bytes(64))
-    with pytest.raises(VireidError, match='has tiles of 32,768 x 49,152 pixels'):
+    with pytest.raises(UnsafeFile, match='32,768 x 49,152'):
         read_pixels(path)
 
 
@@ -361,7 +363,7 @@ class TestDepthAndSign:
         path = tmp_path / 'image.tif'
         Image.fromarray(values.view(np.uint8)).save(path, tiffinfo={339: 2})
         assert is_raw(path)
-        with pytest.raises(RawImage, match='raw 8-bit values, -128 to 127'):
+        with pytest.raises(RawImage, match=r'8-bit .*-128 .*\b127\b'):
             read_pixels(path)
         assert read_pixels(path, scale_raw=(-128, 127))[:, :, 0].tolist() == [[0, 127], [128, 255]]
 
@@ -382,7 +384,7 @@ class TestDepthAndSign:
         counts = np.arange(7400, 7400 + H * W).reshape(H, W)
         for name, channels in (('gray', [counts] * 3), ('color', [counts, 3 * counts, 8 * counts])):
             (tmp_path / f'{name}.{kind}').write_bytes(deep(np.stack(channels, axis=2).astype('>u2'), kind))
-        with pytest.raises(VireidError, match='gray values of more than 8 bits, stored as colors') as caught:
+        with pytest.raises(UnsupportedFile, match=rf'gray\.{kind}') as caught:
             read_pixels(tmp_path / f'gray.{kind}')
         assert 'images.scale_raw' in caught.value.todo
         assert read_pixels(tmp_path / f'color.{kind}').shape == (H, W, 3)
@@ -391,7 +393,7 @@ class TestDepthAndSign:
         values = np.arange(7400, 7400 + H * W, dtype=np.uint16).reshape(H, W)
         values[0, 0] = 0  # a dead pixel
         Image.fromarray(values).save(tmp_path / 'image.png')
-        with pytest.raises(RawImage, match='maps all of them to two grays'):
+        with pytest.raises(RawImage, match=re.escape('images.scale_raw=[0,1] ')):
             read_pixels(tmp_path / 'image.png', scale_raw=(0, 1))
         Image.fromarray((values > 0).astype(np.uint16)).save(tmp_path / 'image.png')
         assert set(read_pixels(tmp_path / 'image.png', scale_raw=(0, 1)).ravel().tolist()) == {0, 255}
@@ -419,7 +421,7 @@ def test_a_fully_transparent_image_is_refused(tmp_path: Path) -> None:
     for mode in ('LA', 'RGBA'):
         image = Image.fromarray(COLOR).convert(mode)
         image.putalpha(0)
-        with pytest.raises(VireidError, match='is fully transparent: its alpha channel is 0 everywhere'):
+        with pytest.raises(WrongContent, match=r'image\.png'):
             read_pixels(save(image, tmp_path, 'PNG'))
 
 

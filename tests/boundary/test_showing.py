@@ -22,6 +22,7 @@ from vireid.boundary.showing import (
     mermaid,
     one_line,
     printable,
+    some,
 )
 
 PARSER = MarkdownIt('commonmark').enable(['table', 'strikethrough'])
@@ -116,6 +117,13 @@ def test_code_within_a_line(text):
     (token,) = [t for t in PARSER.parse(f'by {markdown_code(text)}.') if t.type == 'inline']
     assert [child.type for child in token.children] == ['text', 'code_inline', 'text']
     assert token.children[1].content.strip() == one_line(text).strip()
+
+
+def test_some_names_are_shown_and_the_others_counted():
+    names = [str(number) for number in range(2_000)]
+    assert some(names[:2], 2) == '0, 1'
+    assert some(names, 2) == '0, 1 and 1,998 more'
+    assert some(names, 2, ', ...') == '0, 1, ...'
 
 
 def test_plain_code_has_one_backtick():

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from vireid.boundary.malformed import Malformed
 from vireid.boundary.tables import ROWS, read_csv
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile, VireidError, WrongContent
 
 TEXT = 'path,camera,note\na.jpg,1,x\nb.jpg,2,y\n'
 RESULT = [{'path': 'a.jpg', 'camera': '1'}, {'path': 'b.jpg', 'camera': '2'}]
@@ -48,20 +49,18 @@ def test_capitals_are_another_column_beside_the_exact_name(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ('content', 'texts'),
+    ('content', 'kind', 'fact'),
     [
-        ('path,time,time\n', ["has 2 columns 'time'", 'allowed: each column once']),
-        ('path,Time, TIME\n', ["has 2 columns 'time'"]),
-        ('# made by bob\n' + TEXT, ["begins with '# made by bob', not with", 'delete the lines above it']),
-        (','.join('x' * 10_001) + '\n', ['has 10,001 columns', 'at most 10,000']),
-        ('path\n' + '1\n' * (ROWS + 1), [f'has {ROWS + 2:,} lines', 'split it into smaller tables']),
+        ('path,time,time\n', WrongContent, r"\b2 .*'time'"),
+        ('path,Time, TIME\n', WrongContent, r"\b2 .*'time'"),
+        ('# made by bob\n' + TEXT, WrongContent, "'# made by bob'"),
+        (','.join('x' * 10_001) + '\n', UnsafeFile, r'\b10,001\b.*\b10,000\b'),
+        ('path\n' + '1\n' * (ROWS + 1), UnsafeFile, rf'\b{ROWS + 2:,}\b.*\b{ROWS:,}\b'),
     ],
 )
-def test_what_is_no_such_table_is_said(tmp_path: Path, content: str, texts: list[str]) -> None:
-    with pytest.raises(VireidError) as caught:
+def test_what_is_no_such_table_is_said(tmp_path: Path, content: str, kind: type[VireidError], fact: str) -> None:
+    with pytest.raises(kind, match=rf'(?s)a\.csv.*{fact}'):
         read_csv(written(tmp_path, content))
-    for text in texts:
-        assert text in str(caught.value)
 
 
 def test_a_comment_in_the_header_is_a_column(tmp_path: Path) -> None:
@@ -75,9 +74,9 @@ def test_columns_without_cells_take_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('content', 'text'),
-    [(b'\xff\xfe\x00', 'truncated data'), (b'path\n\x00', 'not text'), ('path'.encode('utf-32'), 'not text')],
+    ('content', 'kind'),
+    [(b'\xff\xfe\x00', UnicodeDecodeError), (b'path\n\x00', Malformed), ('path'.encode('utf-32'), Malformed)],
 )
-def test_other_bytes_are_no_table(tmp_path: Path, content: bytes, text: str) -> None:
-    with pytest.raises(ValueError, match=text):
+def test_other_bytes_are_no_table(tmp_path: Path, content: bytes, kind: type[ValueError]) -> None:
+    with pytest.raises(kind):
         read_csv(written(tmp_path, content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import Namespace
 from collections import OrderedDict
@@ -24,7 +25,7 @@ from vireid.boundary.weights import (
     require_finite,
     without_names,
 )
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, MissingFile, MissingPackage, NotFinite, UnsafeFile, VireidError
 
 # a stem, a BatchNorm and a block; in every file with a classifier of its own
 STATE = {
@@ -135,17 +136,16 @@ def test_a_name_of_thousands_of_parts_is_no_work():
     assert found.fits == 3
 
 
-def refusal(path: Path) -> VireidError:
-    with pytest.raises(VireidError) as caught:
+def refusal(path: Path, kind: type[VireidError]) -> VireidError:
+    with pytest.raises(kind, match=re.escape(repr(str(path)))) as caught:
         read_weights(path, 'a file', 'get another')
-    assert caught.value.given.startswith(f'weights {str(path)!r} cannot be read: ')
     return caught.value
 
 
-def said(path: Path) -> str:
-    error = refusal(path)
+def said(path: Path, kind: type[VireidError] = DamagedFile) -> str:
+    error = refusal(path, kind)
     assert (error.allowed, error.todo) == ('a file', 'get another')
-    return error.given.partition('cannot be read: ')[2]
+    return error.given.partition(repr(str(path)))[2]
 
 
 @pytest.mark.parametrize('name', ['w.pth', 'w.pth.tar', 'w.safetensors'])
@@ -176,17 +176,14 @@ def test_a_file_of_a_gpu_is_read_to_the_cpu(tmp_path):
 @pytest.mark.parametrize('name', ['w.pth', 'w.safetensors'])
 def test_what_is_wrong_with_a_file_is_said(tmp_path, name):
     path = tmp_path / name
-    assert said(path) == 'No such file or directory'
+    said(path, MissingFile)
     save_file(FILE, path) if path.suffix == '.safetensors' else torch.save(FILE, path)
     whole = path.read_bytes()
-    for content, text in (
-        (b'', 'it is empty'),
-        (b'<!DOCTYPE html>', 'it is a web page'),
-        (whole[:-8], 'it is truncated, perhaps by an interrupted download'),
-        (b'not weights', 'it contains no tensors'),
-    ):
+    texts = set()
+    for content in (b'', b'<!DOCTYPE html>', whole[:-8], b'not weights'):
         path.write_bytes(content)
-        assert said(path) == text
+        texts.add(said(path))
+    assert len(texts) == 4  # each is something else
 
 
 @pytest.mark.parametrize(
@@ -204,10 +201,10 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, name):
 )
 def test_a_whole_module_is_refused_by_its_name(tmp_path, save, name):
     save(tmp_path / 'w.pth')
-    error = refusal(tmp_path / 'w.pth')
-    assert error.given.endswith(f'it contains a whole module, {name}, which is not executed')
-    assert error.allowed == 'tensors by name, as model.state_dict() gives them'
-    assert error.todo == "if you trust the file, save only its weights: torch.save(model.state_dict(), 'weights.pth')"
+    error = refusal(tmp_path / 'w.pth', UnsafeFile)
+    assert f' {name},' in error.given
+    assert 'model.state_dict()' in error.allowed
+    assert "torch.save(model.state_dict(), 'weights.pth')" in error.todo
 
 
 class Code:
@@ -220,8 +217,7 @@ class Code:
 
 def test_code_beside_the_weights_is_refused_and_not_run(tmp_path):
     torch.save({'net': FILE, 'x': Code(tmp_path / 'mark')}, tmp_path / 'w.pth')
-    error = refusal(tmp_path / 'w.pth')
-    assert 'it contains code, ' in error.given
+    error = refusal(tmp_path / 'w.pth', UnsafeFile)
     assert "torch.save(what_you_loaded['state_dict'], 'weights.pth')" in error.todo
     assert not (tmp_path / 'mark').exists()
 
@@ -229,9 +225,9 @@ def test_code_beside_the_weights_is_refused_and_not_run(tmp_path):
 def test_safetensors_that_is_not_installed_is_named(tmp_path, monkeypatch):
     save_file(FILE, tmp_path / 'w.safetensors')
     monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
-    with pytest.raises(VireidError, match='safetensors is not installed') as caught:
+    with pytest.raises(MissingPackage, match='safetensors') as caught:
         read_weights(tmp_path / 'w.safetensors')
-    assert "pip install 'vireid[timm]'" in caught.value.todo
+    assert 'vireid[timm]' in caught.value.todo
 
 
 def test_a_checkpoint_of_vireid_is_told_from_other_files():
@@ -255,7 +251,7 @@ def test_only_numbers_of_the_same_kind_fit(dtype):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float8_e5m2])
 def test_weights_that_are_not_finite_are_refused_by_name(value, dtype):
     spoilt = {**STATE, 'bn.weight': torch.tensor([1, value, 1, value]).to(dtype)}
-    with pytest.raises(VireidError, match=r"weights 'w\.pth': 2 of 4 values in bn\.weight are NaN or infinite"):
+    with pytest.raises(NotFinite, match=r"'w\.pth': 2 of 4 .*\bbn\.weight\b"):
         require_finite(spoilt, 'w.pth', STATE)
     require_finite(spoilt, 'w.pth', {'conv.weight'})  # what a network does not use may be anything
     require_finite(STATE, 'w.pth', STATE)
@@ -290,9 +286,9 @@ def test_a_header_of_many_entries_is_refused(tmp_path):
     entries = ','.join(f'"{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for k in range(60_000))
     header = f'{{{entries}}}'.encode()
     (tmp_path / 'w.safetensors').write_bytes(len(header).to_bytes(8, 'little') + header)
-    assert said(tmp_path / 'w.safetensors') == 'its header has 60,001 entries, more than 50,000'
+    assert re.search(r'\b60,001\b.*\b50,000\b', said(tmp_path / 'w.safetensors', UnsafeFile))
     (tmp_path / 'w.safetensors').write_bytes((10**9).to_bytes(8, 'little') + header)
-    assert said(tmp_path / 'w.safetensors') == 'its header has 1,000,000,000 bytes, more than 16,777,216'
+    assert re.search(r'\b1,000,000,000\b.*\b16,777,216\b', said(tmp_path / 'w.safetensors', UnsafeFile))
 
 
 @pytest.mark.filterwarnings('ignore:torch.quantize_per_tensor')
@@ -300,12 +296,14 @@ def test_a_numpy_file_or_a_quantized_one_is_named(tmp_path):
     path = tmp_path / 'w.pth'
     with path.open('wb') as file:
         np.savez(file, w=np.ones(3))
-    assert said(path) == 'it is a NumPy archive, which torch.save did not write'
+    archive = said(path)
     with path.open('wb') as file:
         np.save(file, np.ones(3))
-    assert said(path) == 'it is a NumPy array, which torch.save did not write'
-    with ZipFile(path, 'w') as archive:
-        archive.writestr('a.txt', 'a')
-    assert said(path) == 'it is a ZIP archive, which torch.save did not write'
+    assert said(path) != archive
+    assert 'NumPy' in said(path)
+    assert 'NumPy' in archive
+    with ZipFile(path, 'w') as other:
+        other.writestr('a.txt', 'a')
+    assert 'ZIP' in said(path)
     torch.save({'w': torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, path)
-    assert said(path) == 'its tensors are quantized (torch.qint8); save them before quantization'
+    assert 'torch.qint8' in said(path)

@@ -58,6 +58,6 @@ class TestLinks:
         (tmp_path / 'mine').write_text('precious')
         monkeypatch.setattr('secrets.token_hex', lambda length: 'known')
         (tmp_path / '.a.txt.known.part').symlink_to(tmp_path / 'mine')
-        with pytest.raises(OSError, match='exists'):
+        with pytest.raises(FileExistsError):
             write_whole(tmp_path / 'a.txt', 'new')
         assert (tmp_path / 'mine').read_text() == 'precious'

@@ -156,30 +156,29 @@ class TestErrors:
         assert '/no/such does not exist' in error
 
     @pytest.mark.parametrize(
-        ('option', 'said'),
+        ('option', 'fact'),
         [
-            ("images.train=[{'type': 'Resize'}]", 'images.train returns a 3 x 64 x 32 uint8 image'),
-            ("images.test=[{'type': 'ToFloat'}]", 'images.test returns a 3 x 128 x 32 float32 image'),
-            ('images.train.2.size=[400,400]', 'images.train.2: RandomCrop fails on a 3 x 84 x 52 uint8 image'),
-            ('images.train.6.scale=[]', 'images.train.6: RandomErasing'),
-            ("step.schedule=[{'type': 'CosineAnnealingLR', 'T_max': 0}]", 'step.schedule'),
-            ('seed=100000000000000000000000', 'seed is 100000000000000000000000'),
-            ('training.devices=-1', 'training.devices is -1'),
-            ('training.accelerator=abacus', "training.accelerator is 'abacus'"),
+            ("images.train=[{'type': 'Resize'}]", r'images\.train .*3 x 64 x 32 uint8'),
+            ("images.test=[{'type': 'ToFloat'}]", r'images\.test .*3 x 128 x 32 float32'),
+            ('images.train.2.size=[400,400]', r'images\.train\.2: RandomCrop .*3 x 84 x 52 uint8'),
+            ('images.train.6.scale=[]', r'images\.train\.6: RandomErasing'),
+            ("step.schedule=[{'type': 'CosineAnnealingLR', 'T_max': 0}]", r'step\.schedule'),
+            ('seed=100000000000000000000000', r'\bseed .*100000000000000000000000'),
+            ('training.devices=-1', r'training\.devices .*-1'),
+            ('training.accelerator=abacus', r"training\.accelerator .*'abacus'"),
             (
                 "model.heads={'a.b': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}}",
-                "invalid name 'a.b'",
+                r"'a\.b'",
             ),
             (
                 "model.heads.s2.losses={'keys': {'type': 'CrossEntropy'}}",
-                "model.heads.s2.losses: invalid name 'keys'",
+                r"model\.heads\.s2\.losses: .*'keys'",
             ),
-            ('model.necks.mlfm.inputs=[]', 'model.necks.mlfm has no inputs'),
-            ("model.heads.s2.losses={'id': None}", "model.heads.s2.losses is {'id': None}"),
+            ('model.necks.mlfm.inputs=[]', r'model\.necks\.mlfm .*inputs'),
+            ("model.heads.s2.losses={'id': None}", r"model\.heads\.s2\.losses .*\{'id': None\}"),
         ],
         ids=lambda value: value[:40],
     )
-    def test_what_only_trying_tells_is_told_as_the_configs(self, option, said):
-        with pytest.raises(VireidError) as caught:
+    def test_what_only_trying_tells_is_told_as_the_configs(self, option, fact):
+        with pytest.raises(VireidError, match=fact):
             dry_run(experiment('tffn_sysu', option))
-        assert said in str(caught.value)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, UnsafeFile, UnsupportedFile
 from vireid.reporting.collect import collect
 from vireid.reporting.evidence import Evidence
 
@@ -53,37 +53,38 @@ def test_a_damaged_file_is_an_error_and_executes_nothing(damage, tmp_path):
         np.savez(path, a=np.ones(3))
     else:
         np.savez(path, format=np.array([{'code': 1}], dtype=object))
-    with pytest.raises(VireidError, match=r'report\.npz is damaged') as caught:
+    kind = UnsafeFile if damage == 'objects' else DamagedFile  # which are pickles
+    with pytest.raises(kind, match=r'report\.npz') as caught:
         Evidence.load(path)
-    assert caught.value.todo == 'score the checkpoint again: vireid test CONFIG CHECKPOINT'
+    assert 'CONFIG CHECKPOINT' in caught.value.todo
 
 
 def test_one_of_another_version_is_refused(tmp_path):
     np.savez(tmp_path / 'report.npz', format=np.array(99))
-    with pytest.raises(VireidError, match='has format 99; this vireid reads 1'):
+    with pytest.raises(UnsupportedFile, match=r'report\.npz .*\b99\b.*\b1\b'):
         Evidence.load(tmp_path / 'report.npz')
 
 
 @pytest.mark.parametrize(
-    ('about', 'groups', 'message'),
+    ('about', 'groups', 'number'),
     [
-        ({'identities': [{'queries': 1, 'R1': 0.5, 'mAP': 0.5}] * 20_001}, {}, '20,001 identities'),
-        ({'images': [['a.jpg', 1, 1, 'visible']] * 5001}, {}, '5,001 images'),
-        ({'pairs': [{'images': [0, 0], 'similarity': 1.0, 'right': True}] * 1001}, {}, '1,001 pairs of images'),
-        ({}, {'maps': {'features s': np.zeros((4, 2, 513, 4), np.float16)}}, '513 rows or columns in a map'),
-        ({}, {'maps': {'swaps': np.zeros((1, 1, 4, 513, 3), np.float16)}}, '513 rows or columns in a map'),
-        ({}, {'maps': {f'cam {n}': np.zeros((4, 2, 1, 1), np.float16) for n in range(41)}}, '41 kinds of maps'),
-        ({}, {'cmc': {str(n): np.zeros(1) for n in range(101)}}, '101 CMC curves'),
-        ({}, {'cmc': {'all': np.zeros(1001)}}, '1,001 values in a curve'),
-        ({}, {'distances': {f'same {n}': np.ones(1, int) for n in range(21)}}, '21 histograms'),
-        ({}, {'lists': {'query': np.zeros(501, int)}}, '501 ranking lists'),
-        ({}, {'lists': {'query': np.zeros(1, int), 'gallery': np.zeros((1, 51), int)}}, '51 images in a ranking list'),
-        ({}, {'points': {'image': np.zeros(5001, int)}}, '5,001 points'),
-        ({'x': ' ' * 2**22}, {}, 'more than 4 MiB of JSON'),
-        ({}, {'maps': {'features s': np.zeros((4, 2, 1500, 1500), np.float16)}}, 'its parts declare 36,'),
+        ({'identities': [{'queries': 1, 'R1': 0.5, 'mAP': 0.5}] * 20_001}, {}, '20,001'),
+        ({'images': [['a.jpg', 1, 1, 'visible']] * 5001}, {}, '5,001'),
+        ({'pairs': [{'images': [0, 0], 'similarity': 1.0, 'right': True}] * 1001}, {}, '1,001'),
+        ({}, {'maps': {'features s': np.zeros((4, 2, 513, 4), np.float16)}}, '513'),
+        ({}, {'maps': {'swaps': np.zeros((1, 1, 4, 513, 3), np.float16)}}, '513'),
+        ({}, {'maps': {f'cam {n}': np.zeros((4, 2, 1, 1), np.float16) for n in range(41)}}, '41'),
+        ({}, {'cmc': {str(n): np.zeros(1) for n in range(101)}}, '101'),
+        ({}, {'cmc': {'all': np.zeros(1001)}}, '1,001'),
+        ({}, {'distances': {f'same {n}': np.ones(1, int) for n in range(21)}}, '21'),
+        ({}, {'lists': {'query': np.zeros(501, int)}}, '501'),
+        ({}, {'lists': {'query': np.zeros(1, int), 'gallery': np.zeros((1, 51), int)}}, '51'),
+        ({}, {'points': {'image': np.zeros(5001, int)}}, '5,001'),
+        ({'x': ' ' * 2**22}, {}, '4 MiB'),
+        ({}, {'maps': {'features s': np.zeros((4, 2, 1500, 1500), np.float16)}}, r'36,\d{3},\d{3}'),
     ],
 )
-def test_a_small_file_that_unpacks_to_hours_of_drawing_is_an_error(about, groups, message, tmp_path):
+def test_a_small_file_that_unpacks_to_hours_of_drawing_is_an_error(about, groups, number, tmp_path):
     Evidence({**ABOUT, **about}, **groups).save(tmp_path / 'report.npz')
-    with pytest.raises(VireidError, match=rf'report\.npz is damaged.*{message}'):
+    with pytest.raises(UnsafeFile, match=rf'report\.npz .* {number} '):
         Evidence.load(tmp_path / 'report.npz')

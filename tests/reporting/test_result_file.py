@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vireid.core.scoring import results
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, Mismatch, UnsafeFile
 from vireid.reporting import result_file
 from vireid.reporting.record import read_run
 from vireid.reporting.result_file import which_weights
@@ -37,43 +37,43 @@ def test_a_result_and_its_queries_fit(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('change', 'said'),
+    ('change', 'fact'),
     [
-        (lambda row: row['mAP'].update(mean=0.8), 'mAP of all is 80.00% there, but 75.00% from its queries'),
-        (lambda row: row['R1'].update(std=0.01), r'R1 \(std\) of all is 1.00% there, but 0.00% from'),
-        (lambda row: row['R1'].update(low=0.5), r'R1 \(low\) of all is 50.00% there, but \d'),
-        (lambda row: row['R1'].update(high=0.51), r'R1 \(high\) of all is 51.00% there, but \d'),
-        (lambda row: row['R1'].pop('low'), r'R1 \(low\) of all is none there'),
-        (lambda row: row.update(trials=10), 'trials of all is 10 there, but 2 from its queries'),
-        (lambda row: row.update(valid=[3, 3]), r'valid of all is \[3, 3\] there, but \[2, 2\] from its queries'),
-        (lambda row: row.update(identities=90), 'identities of all is 90 there, but 2 from its queries'),
-        (lambda row: row.pop('identities'), 'identities of all is None there, but 2 from its queries'),
+        (lambda row: row['mAP'].update(mean=0.8), r'mAP .*\b80\.00% .*\b75\.00% '),
+        (lambda row: row['R1'].update(std=0.01), r'R1 \(std\) .*\b1\.00% .*\b0\.00% '),
+        (lambda row: row['R1'].update(low=0.5), r'R1 \(low\) .*\b50\.00% .*\d'),
+        (lambda row: row['R1'].update(high=0.51), r'R1 \(high\) .*\b51\.00% .*\d'),
+        (lambda row: row['R1'].pop('low'), r'R1 \(low\) .*\bnone\b'),
+        (lambda row: row.update(trials=10), r'trials .*\b10 .*\b2 '),
+        (lambda row: row.update(valid=[3, 3]), r'valid .*\[3, 3\] .*\[2, 2\] '),
+        (lambda row: row.update(identities=90), r'identities .*\b90 .*\b2 '),
+        (lambda row: row.pop('identities'), r'identities .*\bNone .*\b2 '),
     ],
 )
-def test_a_number_that_its_queries_do_not_make_is_refused(folder: Path, change: Any, said: str) -> None:
+def test_a_number_that_its_queries_do_not_make_is_refused(folder: Path, change: Any, fact: str) -> None:
     edit(folder, change)
-    with pytest.raises(VireidError, match=f'does not match result.json beside it: {said}'):
+    with pytest.raises(Mismatch, match=rf'queries\.npz .*result\.json .*: {fact}'):
         read_run(folder)
 
 
 @pytest.mark.parametrize(
-    ('change', 'said'),
+    ('change', 'fact'),
     [
-        (lambda row: row['mAP'].update(low=0.8, high=0.9), 'mAP of all is 0.75, outside its interval from 0.8 to 0.9'),
-        (lambda row: row['mAP'].update(low=1.0, high=0.0), 'outside its interval from 1.0 to 0.0'),
-        (lambda row: row['R5'].update(mean=0.4, low=0.3), 'the CMC of all decreases: 0.5, 0.4'),
+        (lambda row: row['mAP'].update(low=0.8, high=0.9), r'mAP .*\b0\.75, .*\b0\.8 .*\b0\.9'),
+        (lambda row: row['mAP'].update(low=1.0, high=0.0), r'mAP .*\b1\.0 .*\b0\.0'),
+        (lambda row: row['R5'].update(mean=0.4, low=0.3), r'CMC .*\b0\.5, 0\.4'),
         (lambda row: row['mAP'].update(std=-0.1), r'mAP\.std'),
-        (lambda row: row.update(valid=[3, 2]), r'valid queries of'),
-        (lambda row: row.update(valid=[4, 4]), r'\[4, 4\] valid queries of \[3, 3\]'),
+        (lambda row: row.update(valid=[3, 2]), r'\[3, 2\] .*\[3, 3\]'),
+        (lambda row: row.update(valid=[4, 4]), r'\[4, 4\] .*\[3, 3\]'),
         (lambda row: row.update(queries=['3', 3]), r'queries\.0'),
         (lambda row: row['R1'].update(mean='0.5'), r'R1\.mean'),
         (lambda row: row.update(name='x' * 3_000_000), r'name'),
     ],
 )
-def test_numbers_that_exclude_each_other_are_refused_without_queries_too(folder: Path, change: Any, said: str) -> None:
+def test_numbers_that_exclude_each_other_are_refused_without_queries_too(folder: Path, change: Any, fact: str) -> None:
     (folder / results.QUERIES).unlink()
     edit(folder, change)
-    with pytest.raises(VireidError, match=rf'result\.json is damaged or is not a result of an evaluation: .*{said}'):
+    with pytest.raises(DamagedFile, match=rf'result\.json .*{fact}'):
         read_run(folder)
 
 
@@ -82,7 +82,7 @@ def test_queries_of_a_row_that_is_not_there_are_refused(folder: Path, evaluated:
     queries = evaluated.queries()
     queries['row'][-1] = number
     np.savez(folder / results.QUERIES, **queries)
-    with pytest.raises(VireidError, match='the number of rows is 1 there, but 2 from its queries'):
+    with pytest.raises(Mismatch, match=r'queries\.npz .*\brows .*\b1 .*\b2 '):
         read_run(folder)
 
 
@@ -91,7 +91,7 @@ def test_ties_that_the_result_keeps_quiet_about_are_refused(folder: Path, evalua
     hits = {key: values.astype(float) for key, values in metric_values(queries).items() if key[0] == 'R'}
     queries['ahead'] = queries['ahead'] + np.array([0.5, 0, 0, 0])  # a mean over orders, of one query of trial 0
     np.savez(folder / results.QUERIES, **queries, **hits)
-    with pytest.raises(VireidError, match=r'tied of all is 0.00% there, but at least 25.00% from its queries'):
+    with pytest.raises(Mismatch, match=r'\btied .*\b0\.00% .*\b25\.00% '):
         read_run(folder)
     edit(folder, lambda row: row.update(tied=0.5, ties='mean'))  # more may be: a tie need not change these
     assert read_run(folder).checked
@@ -146,14 +146,14 @@ def test_ties_and_equal_embeddings_stand_beside_the_numbers(folder: Path) -> Non
 def test_a_count_that_is_none_is_refused(folder: Path, identical: Any) -> None:
     content = json.loads((folder / results.FILE).read_text())
     (folder / results.FILE).write_text(json.dumps({**content, 'identical': identical}))
-    with pytest.raises(VireidError, match='identical'):
+    with pytest.raises(DamagedFile, match=r'result\.json .*\bidentical\b'):
         read_run(folder)
 
 
 def test_every_metric_is_compared(folder: Path) -> None:
     for key in METRICS:
         edit(folder, lambda row, key=key: row[key].update(std=row[key]['std'] + 0.1))
-        with pytest.raises(VireidError, match=rf'{key} \(std\)'):
+        with pytest.raises(Mismatch, match=rf'{key} \(std\)'):
             read_run(folder)
         edit(folder, lambda row, key=key: row[key].update(std=row[key]['std'] - 0.1))
 
@@ -174,14 +174,14 @@ def test_ranks_that_are_not_finite_are_refused(folder: Path, evaluated: Any, val
     queries = evaluated.queries()
     queries['ahead'] = np.full(len(queries['row']), value)
     np.savez(folder / results.QUERIES, **queries)
-    with pytest.raises(VireidError, match='ahead has values that are negative or not finite'):
+    with pytest.raises(DamagedFile, match=r'queries\.npz .*\bahead\b'):
         read_run(folder)
 
 
 def test_queries_without_end_are_refused_before_they_are_counted(folder: Path, evaluated: Any) -> None:
     queries = {key: np.resize(values.astype(np.int8), 3_000_001) for key, values in evaluated.queries().items()}
     np.savez(folder / results.QUERIES, **queries)
-    with pytest.raises(VireidError, match='it has 3,000,001 rows; at most 3,000,000 are read'):
+    with pytest.raises(UnsafeFile, match=r'\b3,000,001 .*\b3,000,000\b'):
         read_run(folder)
 
 
@@ -189,9 +189,9 @@ def test_rows_without_end_are_refused(folder: Path, evaluated: Any) -> None:
     queries = {key: np.resize(values, 1001) for key, values in evaluated.queries().items()}
     queries['row'] = np.arange(1001)
     np.savez(folder / results.QUERIES, **queries)
-    with pytest.raises(VireidError, match='queries of 1,001 rows; at most 1,000 are read'):
+    with pytest.raises(UnsafeFile, match=r'\b1,001 .*\b1,000\b'):
         read_run(folder)
     content = json.loads((folder / results.FILE).read_text())
     (folder / results.FILE).write_text(json.dumps({**content, 'rows': content['rows'] * 1001}))
-    with pytest.raises(VireidError, match='at most 1000 items'):
+    with pytest.raises(DamagedFile, match=r'result\.json .*\brows: .*\b1000\b'):
         read_run(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.errors import VireidError
+from vireid.errors import OutOfMemory, VireidError
 from vireid.runtime.memory import within_memory
 
 
@@ -27,15 +27,16 @@ def full_python() -> None:
 @pytest.mark.parametrize(
     ('fail', 'told'),
     [
-        (allocate, "can't allocate memory: you tried to allocate 4503599627370496 bytes"),
-        (full_gpu, 'CUDA out of memory. Tried to allocate 2.00 GiB'),
-        (full_python, 'out of memory'),
+        (allocate, '4503599627370496 bytes'),
+        (full_gpu, '2.00 GiB'),
+        (full_python, None),
     ],
 )
 def test_what_did_not_fit_and_what_to_lower(fail, told):
-    with pytest.raises(VireidError) as error, within_memory('a step on 8 images', 'lower the batch'):
+    with pytest.raises(OutOfMemory, match=told) as error, within_memory('a step on 8 images', 'lower the batch'):
         fail()
-    assert error.value.given.startswith(f'a step on 8 images needs more memory: {told}')
+    assert error.value.given.startswith('a step on 8 images ')
+    assert 'DefaultCPUAllocator' not in error.value.given  # nor what torch says around it
     assert 'PYTORCH' not in error.value.given
     assert error.value.todo == 'lower the batch'
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, TooFew
 from vireid.statistics import comparison
 from vireid.statistics.comparison import bootstrap, over_seeds, seeds_for
 
@@ -34,9 +34,12 @@ class TestOverSeeds:
         assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
         assert one.is_significant is other.is_significant is True
 
-    @pytest.mark.parametrize(('first', 'second'), [([0.5], [0.4]), ([0.5, 0.6], [0.4]), ([], [])])
-    def test_one_seed_tells_no_spread(self, first, second):
-        with pytest.raises(VireidError, match='seeds'):
+    @pytest.mark.parametrize(
+        ('first', 'second', 'kind'),
+        [([0.5], [0.4], TooFew), ([0.5, 0.6], [0.4], Mismatch), ([], [], TooFew)],
+    )
+    def test_one_seed_tells_no_spread(self, first, second, kind):
+        with pytest.raises(kind, match=f'{len(first)} .*{len(second)} '):
             over_seeds(first, second)
 
     def test_systems_that_are_equal_are_rarely_told_apart(self):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.statistics.interval import identity_interval
 
 
@@ -149,17 +149,17 @@ def test_holds_the_truth_about_as_often_as_it_says():
 
 
 @pytest.mark.parametrize(
-    ('values', 'identities', 'confidence', 'says'),
+    ('values', 'identities', 'confidence', 'kind', 'fact'),
     [
-        ([], [], 0.95, 'at least one query'),
-        ([1, 0], [1], 0.95, r'\(2,\) and identities \(1,\)'),
-        ([[1], [0]], [[1], [2]], 0.95, r'values are \(2, 1\)'),
-        ([0, 1.5], [1, 2], 0.95, r'values from 0.0 to 1.5'),
-        ([0, np.nan], [1, 2], 0.95, 'nan'),
-        ([0, 1], [1, 2], 95, 'such as 0.95'),
-        ([0, 1], [1, 2], 0, 'such as 0.95'),
+        ([], [], 0.95, Mismatch, r'\(0,\)'),
+        ([1, 0], [1], 0.95, Mismatch, r'\(2,\) .*\(1,\)'),
+        ([[1], [0]], [[1], [2]], 0.95, Mismatch, r'\(2, 1\)'),
+        ([0, 1.5], [1, 2], 0.95, WrongValue, r'0\.0 .*1\.5'),
+        ([0, np.nan], [1, 2], 0.95, WrongValue, 'nan'),
+        ([0, 1], [1, 2], 95, WrongValue, 'confidence 95'),
+        ([0, 1], [1, 2], 0, WrongValue, 'confidence 0'),
     ],
 )
-def test_what_is_no_result_is_refused(values: list, identities: list, confidence: float, says: str):
-    with pytest.raises(VireidError, match=says):
+def test_what_is_no_result_is_refused(values: list, identities: list, confidence: float, kind: type, fact: str):
+    with pytest.raises(kind, match=fact):
         identity_interval(np.array(values, dtype=float), np.array(identities), confidence)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from vireid.errors import VireidError
+from vireid.errors import TooFew
 from vireid.statistics.seeds import mean_interval, repeat_interval
 
 
@@ -46,7 +46,7 @@ def test_limits_stay_within_the_metric():
 
 def test_one_seed_has_no_interval():
     for interval in (mean_interval, repeat_interval):
-        with pytest.raises(VireidError, match='1 seed'):
+        with pytest.raises(TooFew, match=r'\b1\b'):
             interval([0.5])
 
 

@@ -34,7 +34,7 @@ def test_the_view_shares_the_visible_stream_and_costs_no_parameters():
 
 
 def test_a_misspelled_stream_is_refused():
-    with pytest.raises(VireidError, match="'channel' is set to the stream of 'visble'"):
+    with pytest.raises(VireidError, match=r"'channel' .*'visble'"):
         experiment('model.backbone.streams={"channel": "visble"}').build_model(3)
 
 

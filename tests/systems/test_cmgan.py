@@ -14,7 +14,7 @@ from torch import Tensor
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.launch.fabric import make_fabric
 from vireid.plugin_manager.manager import create_manager
 from vireid.runtime.batch_norm import synchronize_norms
@@ -124,14 +124,13 @@ def test_gradients_of_a_turn_are_those_of_its_side_alone(number, side):
 
 def test_a_discriminator_that_no_optimizer_has_is_told():
     made = experiment("step.order=['network']")
-    with pytest.raises(VireidError, match='never names discriminator, which would not be trained'):
+    with pytest.raises(Mismatch, match=r'step\.order .*discriminator'):
         made.build_step(made.build_model(4), make_fabric(made.training))
     read = made.to_config()
     read['step'] = {**read['step'], 'order': None, 'optimizers': {'network': read['step']['optimizers']['network']}}
     made = Experiment.from_config(read, made.manager)
-    with pytest.raises(VireidError) as told:
+    with pytest.raises(Mismatch, match=r'step\.optimizers: .*tasks\.modality\.head\.classifier\.0\.weight'):
         made.build_step(made.build_model(4), make_fabric(made.training))
-    assert 'step.optimizers: no optimizer claims tasks.modality.head.classifier.0.weight' in str(told.value)
 
 
 def played(weight: float, inverted: bool = False, steps: int = 120) -> tuple[float, float]:

@@ -14,10 +14,12 @@ import torch
 from pydantic import ValidationError
 
 from vireid.boundary.checkpoint_schema import SCHEMA
+from vireid.boundary.malformed import kind_of
 from vireid.boundary.reading import reads, reason
+from vireid.boundary.showing import some
 from vireid.boundary.tensors import is_foreign, load_tensors
 from vireid.boundary.writing import open_whole
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingFile, UnsupportedFile, VireidError, WriteFailed
 
 FORMAT = 2  # other formats are rejected
 MAX_KEPT = 100  # most checkpoints to keep
@@ -32,7 +34,7 @@ def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
         keep: number of checkpoints to keep: this one, and earlier ones as `last-1.pt`, `last-2.pt` and so on.
 
     Raises:
-        VireidError: if it cannot be written; an existing file at `path` is unchanged.
+        WriteFailed: if it cannot be written; an existing file at `path` is unchanged.
     """
     path = Path(path)
     try:
@@ -44,7 +46,7 @@ def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
         kept = f'; the previous checkpoint {path} is intact' if path.exists() else ''
-        raise VireidError(
+        raise WriteFailed(
             f'checkpoint {path} could not be written: {error}{kept}',
             todo='free some space or fix the permissions, then resume with --resume',
         ) from error
@@ -115,11 +117,11 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         content = load_tensors(path)
     except FileNotFoundError as error:
-        raise VireidError(f'no checkpoint {path}', todo='give the path of a .pt file of a run') from error
+        raise MissingFile(f'no checkpoint {path}', todo='give the path of a .pt file of a run') from error
     except Exception as error:  # a damaged file may fail in any way
         # torch's message recommends unsafe loading
         why = 'it does not consist of tensors and plain values' if is_foreign(error) else reason(error)
-        raise VireidError(
+        raise kind_of(error)(
             f'{path} is not a checkpoint of vireid or is damaged: {why}',
             allowed='files that `vireid train` wrote under checkpoints/',
         ) from error
@@ -127,7 +129,7 @@ def load(path: str | Path) -> dict[str, Any]:
         SCHEMA.validate_python(content)
     except ValidationError as error:
         where = '.'.join(map(str, error.errors()[0]['loc'][:3])) if isinstance(content, dict) else ''
-        raise VireidError(
+        raise UnsupportedFile(
             f'{path} can be read but is not a checkpoint of vireid'
             + (f': {where} is missing or invalid' if where else ''),
             allowed='files written under checkpoints/',
@@ -135,7 +137,7 @@ def load(path: str | Path) -> dict[str, Any]:
         ) from error
     if content.get('format') != FORMAT:
         wrote = content.get('versions', {}).get('vireid', 'of another version')
-        raise VireidError(
+        raise UnsupportedFile(
             f'{path} was written by vireid {wrote} (format {content.get("format")}); this one reads format {FORMAT}',
             todo='use the version that wrote it, or train again',
         )
@@ -161,7 +163,7 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
         source: its name in messages.
 
     Raises:
-        VireidError: listing the tensors that are missing, unexpected or of another shape.
+        Mismatch: listing the tensors that are missing, unexpected or of another shape.
     """
     state = module.state_dict()
     missing = [k for k in state if k not in weights]
@@ -176,19 +178,15 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
     if missing or unexpected or misfits:
         fits = len(state) - len(missing) - len(misfits)
         parts = [
-            f'{len(names)} {what} ({_some(names)})'
+            f'{len(names)} {what} ({some(names, 3, ", ...")})'
             for what, names in (('missing', missing), ('unexpected', unexpected), ('of another shape', misfits))
             if names
         ]
-        raise VireidError(
+        raise Mismatch(
             f'{source} does not fit the model: {fits} of {len(state)} tensors fit; ' + '; '.join(parts),
             todo="use the config the checkpoint was trained with (config.yaml in its run's folder)",
         )
     module.load_state_dict(weights)
-
-
-def _some(names: list[str], shown: int = 3) -> str:
-    return ', '.join(names[:shown]) + (', ...' if len(names) > shown else '')
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
+from vireid.boundary.malformed import kind_of
 from vireid.boundary.reading import parse_json, read_text, reads, require_small
 from vireid.boundary.received import DATA
 from vireid.boundary.yaml_text import NODES, Dumper, Loader
-from vireid.errors import VireidError
+from vireid.errors import UnsupportedFile, VireidError, WrongContent, WrongValue
 
 BYTES = 2**20  # size limit of a YAML or JSON config; vireid's own take 20 KiB
 
@@ -36,7 +37,7 @@ def read_record(path: Path) -> dict[str, Any]:
         VireidError: if it cannot be read.
     """
     if path.suffix not in DATA:
-        raise VireidError(f'{path} is not a YAML or JSON config', allowed=', '.join(DATA))
+        raise UnsupportedFile(f'{path} is not a YAML or JSON config', allowed=', '.join(DATA))
     return plain(read_data(path), f'config {path}')
 
 
@@ -57,11 +58,12 @@ def read_data(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise
     except VireidError as error:
-        raise VireidError(f'config {path}, {error.given}', todo=error.todo) from error
+        raise type(error)(f'config {path}, {error.given}', todo=error.todo) from error
     except Exception as error:  # a damaged file may fail in any way
-        raise VireidError(f'config {path} cannot be read: {error if str(error) else type(error).__name__}') from error
+        why = error if str(error) else type(error).__name__
+        raise kind_of(error)(f'config {path} cannot be read: {why}') from error
     if not isinstance(config, dict):
-        raise VireidError(
+        raise WrongContent(
             f'config {path} contains a {type(config).__name__}', allowed='keys and values at the top level'
         )
     return config
@@ -76,7 +78,7 @@ def plain(value: Any, where: str, tuples: type = tuple) -> Any:
         tuples: the type of the copies of tuples.
 
     Raises:
-        VireidError: if it contains a value that is not plain.
+        WrongValue: if it contains a value that is not plain.
     """
     if isinstance(value, Mapping):
         return {str(k): plain(v, f'{where}: {k}', tuples) for k, v in value.items()}
@@ -86,7 +88,7 @@ def plain(value: Any, where: str, tuples: type = tuple) -> Any:
         return [plain(item, where, tuples) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise VireidError(
+    raise WrongValue(
         f'{where} is {value!r} ({type(value).__name__})',
         allowed='dicts, lists, tuples, strings, numbers, True, False, None',
     )

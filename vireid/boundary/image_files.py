@@ -13,7 +13,17 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from vireid.boundary.image_headers import require_quick
 from vireid.boundary.reading import error_text, open_regular, reads
-from vireid.errors import VireidError
+from vireid.errors import (
+    DamagedFile,
+    Mismatch,
+    MissingFile,
+    NotFinite,
+    UnsafeFile,
+    UnsupportedFile,
+    VireidError,
+    WrongContent,
+    WrongValue,
+)
 
 # Pillow supports many more, but starts programs for some (PostScript) or opens files that an image names
 FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000')
@@ -53,7 +63,7 @@ def parse_scale_raw(text: str | None) -> ScaleRaw:
     """Parses `percentiles` or two bounds; None stays None.
 
     Raises:
-        VireidError: for anything else.
+        WrongValue: for anything else.
     """
     if text is None:
         return None
@@ -62,11 +72,11 @@ def parse_scale_raw(text: str | None) -> ScaleRaw:
     try:
         low, high = map(float, text.strip('[]()').split(','))
     except ValueError:
-        raise VireidError(f'--scale-raw is {text!r}', allowed='percentiles, or two numbers such as 7400,8200') from None
+        raise WrongValue(f'--scale-raw is {text!r}', allowed='percentiles, or two numbers such as 7400,8200') from None
     return low, high
 
 
-class RawImage(VireidError):
+class RawImage(Mismatch):
     """An image of raw values whose scaling is missing or unsuitable: the config has to change, not the image.
 
     Attributes:
@@ -111,9 +121,9 @@ def read_pixels(
         with open_regular(path) as file:
             return decode_pixels(file, f'image {path}', max_pixels, scale_raw, thumbnail)
     except FileNotFoundError as error:
-        raise VireidError(f'image {path} does not exist', todo='check the path') from error
+        raise MissingFile(f'image {path} does not exist', todo='check the path') from error
     except OSError as error:
-        raise VireidError(
+        raise DamagedFile(
             f'image {path} cannot be read: {_about(error)}', todo='replace it, or remove it from the data folder'
         ) from error
 
@@ -153,7 +163,7 @@ def decode_pixels(
                 shown = _on_white(shown, name)
             pixels = np.array(shown.convert('RGB'))
             if deep and (pixels == pixels[:, :, :1]).all():
-                raise VireidError(
+                raise UnsupportedFile(
                     f'{name} has gray values of more than 8 bits, stored as colors or with transparency, of which only '
                     '8 bits can be read',
                     todo='convert it to a gray PNG or TIFF of 16 bits without transparency, and set images.scale_raw',
@@ -161,14 +171,17 @@ def decode_pixels(
             return pixels
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         about, todo = _about(error), 'replace it, or remove it from the data folder'
+        fault: type[VireidError] = UnsafeFile if isinstance(error, Image.DecompressionBombError) else DamagedFile
         if isinstance(error, UnidentifiedImageError):
             file.seek(0)
             begins = file.read(8)
             kind = next((kind for beginning, kind in BEGINNINGS.items() if begins.startswith(beginning)), None)
-            if kind is not None:
+            if kind is None:
+                fault = UnsupportedFile
+            else:
                 about = f'it is a damaged {kind} file, or one with values or a compression that Pillow does not support'
                 todo = 'convert it, for example to PNG, or remove it from the data folder'
-        raise VireidError(f'{name} cannot be read: {about}', todo=todo) from error
+        raise fault(f'{name} cannot be read: {about}', todo=todo) from error
 
 
 def open_image(file: BinaryIO, name: str, max_pixels: float = MAX_PIXELS) -> ImageFile.ImageFile:
@@ -180,7 +193,7 @@ def open_image(file: BinaryIO, name: str, max_pixels: float = MAX_PIXELS) -> Ima
         max_pixels: see `read_pixels`.
 
     Raises:
-        VireidError: if it has too many pixels, comments or scans.
+        UnsafeFile: if it has too many pixels, comments or scans.
         UnidentifiedImageError: if it is not an image.
         OSError, SyntaxError, ValueError: if it is damaged.
     """
@@ -190,7 +203,7 @@ def open_image(file: BinaryIO, name: str, max_pixels: float = MAX_PIXELS) -> Ima
     tile = tags.get(TILE_WIDTH, 0), tags.get(TILE_LENGTH, 0)
     for what, (width, height) in (('', image.size), ('tiles of ', tile)):  # a tile is decoded as a whole
         if width * height > max_pixels:
-            raise VireidError(
+            raise UnsafeFile(
                 f'{name} has {what}{width:,} x {height:,} pixels',
                 allowed=f'up to {max_pixels:,} pixels',
                 todo='crop the people out of it, or raise images.max_pixels',
@@ -258,7 +271,7 @@ def _has_deep_colors(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
 def _on_white(image: Image.Image, name: str) -> Image.Image:
     layer = (image.convert('LA') if image.mode == 'La' else image).convert('RGBA')
     if layer.getchannel('A').getextrema()[1] == 0:
-        raise VireidError(
+        raise WrongContent(
             f'{name} is fully transparent: its alpha channel is 0 everywhere', todo='save it without an alpha channel'
         )
     return Image.alpha_composite(Image.new('RGBA', layer.size, 'white'), layer)
@@ -277,7 +290,7 @@ def _scaled(values: np.ndarray, name: str, scale_raw: ScaleRaw) -> np.ndarray:
     """Returns raw values (H, W) as uint8."""
     least, most = float(values.min()), float(values.max())
     if not np.isfinite([least, most]).all():
-        raise VireidError(f'{name} contains infinite or NaN values', todo='replace them, or remove the image')
+        raise NotFinite(f'{name} contains infinite or NaN values', todo='replace them, or remove the image')
     bits = '32-bit floating-point' if values.dtype.kind == 'f' else f'{8 * values.dtype.itemsize}-bit'
     about = f'{name} has raw {bits} values, {least:g} to {most:g}'
     bounds = f'[{least:g},{most:g}]'

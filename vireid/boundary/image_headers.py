@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile
 
 SCAN, MAX_SCANS = b'\xff\xda', 100  # of a JPEG; programs write about ten
 MAX_SEGMENTS = 2000  # of a JPEG before its pixels, and bytes that fill the space between them; a profile takes 255
@@ -19,7 +19,7 @@ def require_quick(file: BinaryIO, name: str) -> None:
     """Checks the beginning of an image, and leaves the file at its start.
 
     Raises:
-        VireidError: if it is a PNM file with long comments or much text, a JPEG with thousands of segments or hundreds
+        UnsafeFile: if it is a PNM file with long comments or much text, a JPEG with thousands of segments or hundreds
             of scans, or a PNG with a hundred thousand chunks.
     """
     begins = file.read(8)
@@ -42,11 +42,11 @@ def _check_pnm(file: BinaryIO, name: str) -> None:
     header = re.sub(rb'#[^\r\n]*([\r\n]|\Z)', lambda found: b' ' if found[1] else b'#', head).split()[:words]
     unfinished = len(head) == HEAD and (len(header) < words or b'#' in b''.join(header))
     if unfinished or len(content) > MAX_TEXT:
-        raise VireidError(
+        raise UnsafeFile(
             f'{name} has a long comment, or more than {MAX_TEXT // 2**20} MiB of pixels as text', todo=CONVERT
         )
     if text and content.count(b'#') > MAX_COMMENTS:
-        raise VireidError(f'{name} has more than {MAX_COMMENTS} comments', todo=CONVERT)
+        raise UnsafeFile(f'{name} has more than {MAX_COMMENTS} comments', todo=CONVERT)
 
 
 def _check_jpeg(file: BinaryIO, name: str) -> None:
@@ -60,7 +60,7 @@ def _check_jpeg(file: BinaryIO, name: str) -> None:
         is_segment = begins[0] == 0xFF and begins[1] not in (0, 0xFF)
         at += 2 + int.from_bytes(begins[2:], 'big') if is_segment else 1
     else:
-        raise VireidError(
+        raise UnsafeFile(
             f'{name} has more than {MAX_SEGMENTS:,} segments or filling bytes before its pixels', todo=CONVERT
         )
     file.seek(0)
@@ -69,7 +69,7 @@ def _check_jpeg(file: BinaryIO, name: str) -> None:
         scans += (end + block).count(SCAN)
         end = block[-1:] if block[-1:] == SCAN[:1] else b''
     if scans > MAX_SCANS:  # each is decoded over the whole image
-        raise VireidError(f'{name} has {scans:,} scans', allowed=f'up to {MAX_SCANS}', todo=CONVERT)
+        raise UnsafeFile(f'{name} has {scans:,} scans', allowed=f'up to {MAX_SCANS}', todo=CONVERT)
 
 
 def _check_png(file: BinaryIO, name: str) -> None:
@@ -80,4 +80,4 @@ def _check_png(file: BinaryIO, name: str) -> None:
         if len(begins) < 8 or begins[4:] == b'IEND':
             return
         at += 12 + int.from_bytes(begins[:4], 'big')
-    raise VireidError(f'{name} has more than {MAX_CHUNKS:,} chunks', todo=CONVERT)
+    raise UnsafeFile(f'{name} has more than {MAX_CHUNKS:,} chunks', todo=CONVERT)

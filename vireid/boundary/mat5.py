@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from vireid.boundary.malformed import BeyondLimit, Malformed
 from vireid.boundary.mat_limits import Room
 
 ORDERS = {b'IM': '<', b'MI': '>'}  # the last bytes of the file's header, by byte order
@@ -53,33 +54,34 @@ def read_mat5(file: BinaryIO, variable: str, room: Room) -> Any:
         room: limits what may be read.
 
     Raises:
-        ValueError: if the file is damaged, not a MATLAB file, or unpacks to too much.
+        Malformed: if the file is damaged or not a MATLAB file.
+        BeyondLimit: if it unpacks to too much.
     """
     order = ORDERS.get(file.read(128)[126:])
     if order is None:
-        raise ValueError('it has no MATLAB 5 to 7.3 header')
+        raise Malformed('it has no MATLAB 5 to 7.3 header')
     while tag := file.read(8):
         kind, size = struct.unpack(order + 'II', tag)
         content = head = file.read(min(size, room.size))
         if len(content) < size:
-            raise ValueError('it ends too early')
+            raise Malformed('it ends too early')
         unpack = zlib.decompressobj()
         if kind == COMPRESSED:
             head = unpack.decompress(content, HEAD)
             kind, size = struct.unpack_from(order + 'II', head)
             head = head[8:]
         if kind != MATRIX:
-            raise ValueError(f'it has an element of type {kind} where a variable belongs')
+            raise Malformed(f'it has an element of type {kind} where a variable belongs')
         if _header(memoryview(head), order).name != variable.encode():
             continue
         if head is not content:
             content = head + unpack.decompress(unpack.unconsumed_tail, room.bytes)
             if unpack.unconsumed_tail:
-                raise ValueError(f'it unpacks to more than {room.bytes:,} bytes')
+                raise BeyondLimit(f'it unpacks to more than {room.bytes:,} bytes')
             if not unpack.eof:  # reading to the end verifies the checksum
-                raise ValueError('it ends too early')
+                raise Malformed('it ends too early')
         if len(content) != size:
-            raise ValueError(f'{variable!r} declares {size:,} bytes but has {len(content):,}')
+            raise Malformed(f'{variable!r} declares {size:,} bytes but has {len(content):,}')
         return _array(memoryview(content), order, room, 0)
     return None
 
@@ -91,7 +93,7 @@ def _element(content: memoryview, at: int, order: str) -> tuple[int, memoryview,
     if kind >> 16:  # a small element, with its data in the tag
         kind, size, start, end = kind & 0xFFFF, kind >> 16, at + 4, at + 8
     if start + size > min(end, len(content)):
-        raise ValueError('it ends too early')
+        raise Malformed('it ends too early')
     return kind, content[start : start + size], end
 
 
@@ -103,7 +105,7 @@ def _header(content: memoryview, order: str) -> Header:
         _, sizes, at = _element(content, at, order)
         shape = struct.unpack(f'{order}{len(sizes) // 4}i', sizes)
         if not 2 <= len(shape) <= 32 or min(shape) < 0:
-            raise ValueError('it contains an array without a shape')
+            raise Malformed('it contains an array without a shape')
     _, name, at = _element(content, at, order)
     return Header(word & 0xFF, not word & COMPLEX, shape, bytes(name), at)
 
@@ -119,16 +121,16 @@ def _array(content: memoryview, order: str, room: Room, depth: int) -> Any:
         for _ in range(math.prod(header.shape)):
             kind, data, at = _element(content, at, order)
             if kind != MATRIX:
-                raise ValueError(f'a cell contains an element of type {kind}')
+                raise Malformed(f'a cell contains an element of type {kind}')
             cells.append(_array(data, order, room, depth + 1))
         return cells
     if header.group not in NUMERIC or not header.real:
         return 'something else' if all(header.shape) else np.zeros((0, 0))
     kind, data, _ = _element(content, at, order)
     if kind not in NUMBERS:
-        raise ValueError(f'a matrix contains an element of type {kind}')
+        raise Malformed(f'a matrix contains an element of type {kind}')
     dtype, count = np.dtype(order + NUMBERS[kind]), math.prod(header.shape)
     if len(data) != count * dtype.itemsize:
-        raise ValueError(f'a matrix of {count:,} numbers has {len(data):,} bytes')
+        raise Malformed(f'a matrix of {count:,} numbers has {len(data):,} bytes')
     room.take_numbers(count)
     return np.ndarray(header.shape, dtype, data, order='F').astype(dtype.newbyteorder('='), copy=False)

@@ -9,7 +9,7 @@ from vireid.boundary.mat5 import read_mat5
 from vireid.boundary.mat_hdf5 import read_hdf5
 from vireid.boundary.mat_limits import Room
 from vireid.boundary.reading import open_regular
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, WrongContent
 
 HDF5 = b'\x89HDF\r\n\x1a\n'
 
@@ -42,7 +42,7 @@ def read_cell(path: Path, variable: str) -> list[Any]:
     """
     cells = read_variable(path, variable)
     if not isinstance(cells, list):
-        raise VireidError(
+        raise (MissingKey if cells is None else WrongContent)(
             f'{path}: ' + (f'there is no {variable!r}' if cells is None else f'{variable!r} is not a cell array'),
             allowed=f'a cell array {variable!r}, 1 x N or N x 1',
         )

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from vireid.boundary.malformed import BeyondLimit, Malformed
 from vireid.boundary.mat_limits import Room
-from vireid.errors import VireidError
+from vireid.errors import MissingPackage
 
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3  # MATLAB uses the first; hdf5storage, a Python package, all of them
 CHUNKS = 10_000  # of a dataset: the library allocates 4 KB for each declared chunk
@@ -31,28 +32,28 @@ def read_hdf5(file: BinaryIO, variable: str, room: Room) -> Any:
         room: limits what may be read.
 
     Raises:
-        VireidError: if h5py is not installed.
-        ValueError: if a part is stored outside the file, or exceeds the limits. A damaged file may raise other
-            exceptions, from h5py.
+        MissingPackage: if h5py is not installed.
+        BeyondLimit: if a part is stored outside the file, or exceeds the limits.
+        Exception: of various types, if it is damaged.
     """
     try:
         import h5py
         from h5py import h5d, h5l, h5r, h5s
     except ModuleNotFoundError as error:
-        raise VireidError(
+        raise MissingPackage(
             f'{room.path} is a MATLAB 7.3 file, and the package h5py is not installed',
             todo="pip install 'vireid[matlab]', or write it in MATLAB with save(..., '-v7')",
         ) from error
 
     def plain(dataset: Any, depth: int) -> Any:
         if dataset is None:
-            raise ValueError('a cell refers to nothing')
+            raise Malformed('a cell refers to nothing')
         if not isinstance(dataset, h5d.DatasetID):  # a struct, a sparse matrix
             return 'something else'
         layout = dataset.get_create_plist()
         # if a dataset takes data from other files, the library opens them as soon as its shape is read
         if layout.get_external_count() or layout.get_layout() not in (h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED):
-            raise ValueError('it takes data from another file')
+            raise BeyondLimit('it takes data from another file')
         if _note(dataset, b'MATLAB_empty'):
             return [] if _note(dataset, b'MATLAB_class') == b'cell' else np.zeros((0, 0))
         shape, dtype = dataset.shape, dataset.dtype
@@ -76,7 +77,7 @@ def read_hdf5(file: BinaryIO, variable: str, room: Room) -> Any:
         if not root.links.exists(name):  # `in` would follow a link
             return None
         if root.links.get_info(name).type != h5l.TYPE_HARD:
-            raise ValueError(f'{variable!r} is a link, which may lead to another file')
+            raise BeyondLimit(f'{variable!r} is a link, which may lead to another file')
         return plain(opened[variable].id, 0)
 
 
@@ -99,26 +100,27 @@ def _take_chunks(dataset: Any, layout: Any, room: Room) -> None:
     """Reserves room for the chunks of a dataset.
 
     Raises:
-        ValueError: if they are too many or too large, or unpack to more than they declare: the library unpacks a
-            chunk to its end, however large it becomes.
+        BeyondLimit: if they are too many or too large.
+        Malformed: if they do not unpack to what they declare: the library unpacks a chunk to its end, however large
+            it becomes.
     """
     filters = [layout.get_filter(place)[0] for place in range(layout.get_nfilters())]
     if set(filters) - {DEFLATE, SHUFFLE, FLETCHER32} or len(set(filters)) < len(filters):
-        raise ValueError(f'it is compressed by the HDF5 filters {filters}, and MATLAB uses gzip only')
+        raise Malformed(f'it is compressed by the HDF5 filters {filters}, and MATLAB uses gzip only')
     steps = layout.get_chunk()
     count = math.prod(-(-extent // step) for extent, step in zip(dataset.shape, steps, strict=True))
     if count > CHUNKS:
-        raise ValueError(f'a dataset has {count:,} chunks, more than {CHUNKS:,}')
+        raise BeyondLimit(f'a dataset has {count:,} chunks, more than {CHUNKS:,}')
     room.take_parts(count)
     room.take_numbers(count * math.prod(steps))
     size = math.prod(steps) * dataset.dtype.itemsize
     chunks: list[Any] = []
     dataset.chunk_iter(chunks.append)
     if len(chunks) > count:
-        raise ValueError(f'a dataset of {count:,} chunks has {len(chunks):,}')
+        raise Malformed(f'a dataset of {count:,} chunks has {len(chunks):,}')
     for chunk in chunks:
         skipped, content = dataset.read_direct_chunk(chunk.chunk_offset)
         if DEFLATE in filters and not skipped >> filters.index(DEFLATE) & 1:
             content = zlib.decompressobj().decompress(content, size + 5)
         if not size <= len(content) <= size + 4:  # a checksum of four bytes may follow
-            raise ValueError(f'a chunk that declares {size:,} bytes has a different size')
+            raise Malformed(f'a chunk that declares {size:,} bytes has a different size')

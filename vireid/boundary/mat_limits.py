@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from vireid.boundary.malformed import BeyondLimit
 from vireid.boundary.reading import ARRAYS, DEPTH
-from vireid.errors import VireidError
+from vireid.errors import WrongContent
 
 PARTS = 200_000  # cells, counting shared ones at every reference, and HDF5 chunks; `export` writes half as many
 
@@ -34,34 +35,34 @@ class Room:
         """Reserves room for a cell array; `depth` is the number of cell arrays around it.
 
         Raises:
-            VireidError: if it is not a row or column.
-            ValueError: if there are too many cells, or they are nested too deeply.
+            WrongContent: if it is not a row or column.
+            BeyondLimit: if there are too many cells, or they are nested too deeply.
         """
         if len(shape) > 2 or (len(shape) == 2 and min(shape) > 1):
-            raise VireidError(
+            raise WrongContent(
                 f'{self.path}: a cell array is {" x ".join(map(str, shape))}',
                 allowed='1 x N or N x 1, one cell per identity',
             )
         if depth >= DEPTH:
-            raise ValueError(f'cells are nested more than {DEPTH} levels deep')
+            raise BeyondLimit(f'cells are nested more than {DEPTH} levels deep')
         self.take_parts(math.prod(shape))
 
     def take_parts(self, count: int) -> None:
         """Reserves room for cells or chunks.
 
         Raises:
-            ValueError: if they are too many for the file.
+            BeyondLimit: if they are too many for the file.
         """
         self.parts -= count
         if self.parts < 0:
-            raise ValueError(f'it declares far more parts than a file of {self.size:,} bytes can contain')
+            raise BeyondLimit(f'it declares far more parts than a file of {self.size:,} bytes can contain')
 
     def take_numbers(self, count: int) -> None:
         """Reserves room for a matrix.
 
         Raises:
-            ValueError: if it is too large for the file.
+            BeyondLimit: if it is too large for the file.
         """
         self.bytes -= 8 * count
         if self.bytes < 0:
-            raise ValueError(f'it declares far more numbers than a file of {self.size:,} bytes can contain')
+            raise BeyondLimit(f'it declares far more numbers than a file of {self.size:,} bytes can contain')

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from vireid.errors import VireidError
+from vireid.errors import WrongContent
 
 MAX_GROUPS = 5
 CAMERA = re.compile(r'cam(?:era)?[ _-]?(\d{1,9})', re.IGNORECASE | re.ASCII)
@@ -34,7 +34,7 @@ def look(name: str) -> str:
     return re.sub(r'(?<![\d.])0+(?=\d)', '', folded)
 
 
-def lookalike_error(names: Iterable[str], source: str) -> VireidError | None:
+def lookalike_error(names: Iterable[str], source: str) -> WrongContent | None:
     """Returns an error with all spellings if different names look alike, else None."""
     groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):
@@ -45,7 +45,7 @@ def lookalike_error(names: Iterable[str], source: str) -> VireidError | None:
     shown = '; '.join(' and '.join(map(repr, group)) for group in lookalikes[:MAX_GROUPS])
     more = f'; and {len(lookalikes) - MAX_GROUPS:,} more' if len(lookalikes) > MAX_GROUPS else ''
     who = '1 identity seems' if len(lookalikes) == 1 else f'{len(lookalikes):,} identities seem'
-    return VireidError(
+    return WrongContent(
         f'{source}: {who} to have several spellings: {shown}{more}',
         allowed='names that differ by more than case, leading zeros, .0, blanks, hyphens or underscores',
         todo='use one spelling per identity; if they are different people, give them clearly different names',

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile
 
 MAX_LENGTH = 100  # characters of a name; folders and files append to it, and file systems stop at 255 bytes
 # Windows device names, with any suffix
@@ -36,12 +36,12 @@ def inside(folder: Path, name: str) -> Path:
     """Returns the path of a file that untrusted data names or a received folder contains.
 
     Raises:
-        VireidError: if it leads out of the folder, through `..`, an absolute path or a link.
+        UnsafeFile: if it leads out of the folder, through `..`, an absolute path or a link.
     """
     path = folder / name
     if not is_inside(path, folder):
         where = os.path.realpath(path)
-        raise VireidError(
+        raise UnsafeFile(
             f'{path} leads out of its folder, to {where}',
             allowed=f'a path below {folder}',
             todo='if you trust it, copy that file into the folder',

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickletools
 from typing import Any, BinaryIO
 
+from vireid.boundary.malformed import BeyondLimit
+
 # instructions of a file, where a call costs torch as much as ten others: Swin-B with Adam has 107,000
 STEPS, CALL = 500_000, 10
 # items that calls may copy, besides as many as the file has bytes: a list of a small file can be copied many times
@@ -20,9 +22,6 @@ GREEDY = {
     'torch._utils _rebuild_device_tensor_from_cpu_tensor': 'a tensor of an unknown device',
 }
 POPS = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3, 'APPEND': 1, 'SETITEM': 2}
-
-
-class _TooMuch(ValueError): ...
 
 
 class _Value:
@@ -50,7 +49,7 @@ class _Value:
 
 
 def require_modest(file: BinaryIO, size: int, pickles: int) -> None:
-    """Raises ValueError if unpickling would take far more time or memory than weights need.
+    """Raises BeyondLimit if unpickling would take far more time or memory than weights need.
 
     Follows the instructions without executing them; the largest number allowed takes seconds. At a damaged or unknown
     instruction, torch also stops, and says why.
@@ -65,7 +64,7 @@ def require_modest(file: BinaryIO, size: int, pickles: int) -> None:
         for _ in range(pickles):
             for instruction, value, _ in pickletools.genops(file):
                 check.follow(instruction.name, value)
-    except _TooMuch:
+    except BeyondLimit:
         raise
     except Exception:  # anything may follow
         return
@@ -81,7 +80,7 @@ class _Check:
     def follow(self, name: str, value: Any) -> None:
         self.steps -= CALL if name in ('REDUCE', 'NEWOBJ', 'BUILD', 'GLOBAL', 'BINPERSID') else 1
         if self.steps < 0:
-            raise _TooMuch(f'it contains more than {STEPS:,} values')
+            raise BeyondLimit(f'it contains more than {STEPS:,} values')
         if name in ('MARK', 'PROTO', 'STOP'):
             if name == 'MARK':
                 self.marked.append(self.stack)
@@ -103,7 +102,7 @@ class _Check:
             self.stack.append(_Value(items=[]))
         elif isinstance(value, (str, bytes)):
             if name == 'GLOBAL' and value in GREEDY:
-                raise _TooMuch(f'it contains {GREEDY[value]}, which weights do not need')
+                raise BeyondLimit(f'it contains {GREEDY[value]}, which weights do not need')
             self.stack.append(_Value(len(value), value if isinstance(value, str) else ''))
         else:
             self.stack.append(_Value(odd=isinstance(value, int) and value.bit_length() > WIDE))
@@ -126,19 +125,19 @@ class _Check:
     def call(self, function: _Value, arguments: list[_Value]) -> None:
         self.copies -= len(arguments) + sum(argument.length for argument in arguments)
         if self.copies < 0:
-            raise _TooMuch('its values are copied too often')
+            raise BeyondLimit('its values are copied too often')
         module, _, name = function.name.partition(' ')
         inner = arguments[0].name if arguments else ''
         if (module == '_codecs' and arguments[-1].name != 'latin1') or (  # others take quadratic time
             name == '_rebuild_from_type_v2' and not inner.startswith('torch._utils ')
         ):
-            raise _TooMuch(f'it contains a call of {module}.{name} that weights do not need')
+            raise BeyondLimit(f'it contains a call of {module}.{name} that weights do not need')
         if name.endswith(('Tensor', 'Storage')) and any(argument.length for argument in arguments):
-            raise _TooMuch('it contains a tensor made of a list')
+            raise BeyondLimit('it contains a tensor made of a list')
         for argument in arguments if module in ('collections', 'builtins', '__builtin__') else ():
             self.require_few(argument)
         self.stack.append(_Value(max((argument.length for argument in arguments), default=0), odd=True))
 
     def require_few(self, value: _Value) -> None:
         if value.odd > ODD:
-            raise _TooMuch(f'it contains more than {ODD:,} keys that are neither text nor small numbers')
+            raise BeyondLimit(f'it contains more than {ODD:,} keys that are neither text nor small numbers')

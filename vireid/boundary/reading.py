@@ -11,12 +11,14 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
+from vireid.boundary.malformed import BeyondLimit, Malformed, kind_of
 from vireid.boundary.open_flags import BINARY, NO_BLOCK
 from vireid.errors import VireidError
 
@@ -53,7 +55,7 @@ READERS: dict[str, FileReader] = {}  # by module and function
 def reads(
     kind: str, *names: str, allowed: str | None = None, todo: str | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Marks a function that reads a file from outside: every exception from a damaged file becomes a `VireidError`.
+    """Marks a function that reads a file from outside: every exception from a damaged file becomes an error for users.
 
     Args:
         kind: what messages call the file, with its article: `a features file`.
@@ -73,7 +75,7 @@ def reads(
                 given = f'{args[0]} is damaged or is not {kind}: {reason(error)}'
                 if isinstance(error, FileNotFoundError) and not os.path.lexists(str(args[0])):
                     given = f'{args[0]} does not exist'
-                raise VireidError(given, allowed=allowed, todo=todo) from error
+                raise kind_of(error)(given, allowed=allowed, todo=todo) from error
 
         READERS[f'{function.__module__}.{function.__qualname__}'] = FileReader(guarded, kind, names)
         return guarded
@@ -98,7 +100,7 @@ def error_text(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Opens a regular file; a pipe, a device or a folder raises immediately instead of blocking.
 
     Raises:
@@ -127,12 +129,12 @@ def read_bytes(path: str | Path, most: int = TEXT) -> bytes:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is larger.
+        BeyondLimit: if it is larger.
     """
     with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise ValueError(f'it has more than {most / 2**20:,.0f} MiB')
+        raise BeyondLimit(f'it has more than {most / 2**20:,.0f} MiB')
     return content
 
 
@@ -147,7 +149,7 @@ def read_lines(path: str | Path, most: int, longest: int, lines: int) -> Iterato
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it exceeds one of the limits.
+        BeyondLimit: if it exceeds one of the limits.
     """
     with open_regular(path) as file:
         for number in range(lines + 1):
@@ -155,11 +157,11 @@ def read_lines(path: str | Path, most: int, longest: int, lines: int) -> Iterato
             if not line:
                 return
             if number == lines:
-                raise ValueError(f'it has more than {lines:,} lines')
+                raise BeyondLimit(f'it has more than {lines:,} lines')
             if len(line) > longest:
-                raise ValueError(f'line {number + 1:,} has more than {longest / 2**10:,.0f} KiB')
+                raise BeyondLimit(f'line {number + 1:,} has more than {longest / 2**10:,.0f} KiB')
             if file.tell() > most:
-                raise ValueError(f'it has more than {most / 2**20:,.0f} MiB')
+                raise BeyondLimit(f'it has more than {most / 2**20:,.0f} MiB')
             yield line
 
 
@@ -177,7 +179,7 @@ def read_text(path: str | Path, most: int = TEXT, errors: str = 'strict') -> str
     """
     content = read_bytes(path, most)
     if b'\0' in content:
-        raise ValueError('it is not text')
+        raise Malformed('it is not text')
     return content.decode('utf-8-sig', errors).replace('\r\n', '\n')
 
 
@@ -190,11 +192,11 @@ def parse_json(text: str | bytes, most: int = TEXT) -> Any:
     """Parses JSON.
 
     Raises:
-        ValueError: if it is longer than `most`, is invalid, has a duplicate key or a lone surrogate, or is nested too
-            deeply.
+        BeyondLimit: if it is longer than `most`, or nested too deeply.
+        ValueError: if it is invalid, or has a duplicate key or a lone surrogate.
     """
     if len(text) > most:
-        raise ValueError(f'it has more than {most / 2**20:,.0f} MiB of JSON')
+        raise BeyondLimit(f'it has more than {most / 2**20:,.0f} MiB of JSON')
     try:
         content = json.loads(text, object_pairs_hook=_once)
         if (b'\\u' if isinstance(text, bytes) else '\\u') in text:  # type: ignore[operator]
@@ -202,7 +204,7 @@ def parse_json(text: str | bytes, most: int = TEXT) -> Any:
                 require_whole_characters(part)
         return content
     except RecursionError as error:
-        raise ValueError('it is nested too deeply') from error
+        raise BeyondLimit('it is nested too deeply') from error
 
 
 def _texts(value: Any) -> Iterable[str]:
@@ -214,20 +216,20 @@ def _texts(value: Any) -> Iterable[str]:
 
 
 def require_whole_characters(text: str) -> None:
-    """Raises ValueError for a lone surrogate (half a character), which no file name, terminal or page can show.
+    """Raises Malformed for a lone surrogate (half a character), which no file name, terminal or page can show.
 
     The surrogates that represent file-name bytes that are not UTF-8 (U+DC80 to U+DCFF) are allowed.
     """
     try:
         text.encode('utf-8', 'surrogateescape')
     except UnicodeEncodeError as error:
-        raise ValueError(f'the text {text[:40]!a} contains half a character') from error
+        raise Malformed(f'the text {text[:40]!a} contains half a character') from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise ValueError(f'duplicate key {duplicate(key for key, _ in pairs)!r}')
+        raise Malformed(f'duplicate key {duplicate(key for key, _ in pairs)!r}')
     return content
 
 
@@ -242,7 +244,7 @@ def duplicate(items: Iterable[Any]) -> Any:
 
 
 def require_small(value: Any, most: int = VALUES) -> None:
-    """Raises ValueError if nested lists and dicts contain too many values or levels.
+    """Raises BeyondLimit if nested lists and dicts contain too many values or levels.
 
     A shared value counts at every reference: a few lines can define lists of lists of one list, which take no memory
     until something walks through them.
@@ -258,9 +260,9 @@ def require_small(value: Any, most: int = VALUES) -> None:
             continue
         left -= len(item)
         if depth >= DEPTH:
-            raise ValueError(f'it is nested more than {DEPTH} levels deep')
+            raise BeyondLimit(f'it is nested more than {DEPTH} levels deep')
         if left < 0:
-            raise ValueError(f'it contains more than {most:,} values')
+            raise BeyondLimit(f'it contains more than {most:,} values')
         stack += [(entry, depth + 1) for entry in inner]
 
 
@@ -277,7 +279,7 @@ def load_arrays(path: str | Path, most: int = ARRAYS) -> dict[str, np.ndarray]:
     """
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         if len(archive.infolist()) > MEMBERS:
-            raise ValueError(f'it has {len(archive.infolist()):,} arrays; at most {MEMBERS:,} are read')
+            raise BeyondLimit(f'it has {len(archive.infolist()):,} arrays; at most {MEMBERS:,} are read')
         require_sizes(archive.infolist(), os.fstat(file.fileno()).st_size, packed=True, most=most)
         return {info.filename.removesuffix('.npy'): _read_array(archive, info) for info in archive.infolist()}
 
@@ -287,11 +289,12 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         version = np.lib.format.read_magic(member)
         if version not in read:
-            raise ValueError(f'{info.filename} has format version {version}')
+            raise Malformed(f'{info.filename} has format version {version}')
         shape, _, dtype = read[version](member)
         count = functools.reduce(int.__mul__, shape, 1)
         if dtype.hasobject or member.tell() + count * dtype.itemsize != info.file_size:
-            raise ValueError(f'{info.filename} declares {dtype} of shape {shape} but has {info.file_size:,} bytes')
+            kind = BeyondLimit if dtype.hasobject else Malformed  # objects are pickles, which run code
+            raise kind(f'{info.filename} declares {dtype} of shape {shape} but has {info.file_size:,} bytes')
     with archive.open(info) as member:
         array = np.lib.format.read_array(member, allow_pickle=False)
         member.read(1)  # reading to the end verifies the checksum
@@ -309,10 +312,10 @@ def require_sizes(members: list[zipfile.ZipInfo], size: int, packed: bool, most:
     """
     twice = duplicate(member.filename for member in members)
     if twice is not None:
-        raise ValueError(f'it has two parts named {twice!r}')
+        raise Malformed(f'it has two parts named {twice!r}')
     announced = sum(member.file_size for member in members)
     if not packed and any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError('its parts are compressed')
+        raise Malformed('its parts are compressed')
     allowed = most + 4 * size if packed else size
     if announced > allowed or sum(member.compress_size for member in members) > size:
-        raise ValueError(f'its parts declare {announced:,} bytes and the file has {size:,}')
+        raise BeyondLimit(f'its parts declare {announced:,} bytes and the file has {size:,}')

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.paths import is_inside
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile
 
 DATA = ('.yaml', '.yml', '.json')
 ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+://|\\\\', re.IGNORECASE)  # a URL, or a Windows network share
@@ -25,20 +25,20 @@ def require_data(name: str, locate: Callable[[], Path], path: Path, what: str, t
         trust: allow files outside the folder.
 
     Raises:
-        VireidError: if the file is Python, of another type, or outside the folder.
+        UnsafeFile: if the file is Python, of another type, or outside the folder.
     """
     python = Path(name).suffix == '.py'
     file = path if python else locate()
     real = Path(file.resolve())  # the file that is opened: a link may have another suffix
     if python or real.suffix == '.py':
-        raise VireidError(
+        raise UnsafeFile(
             f'config {path}: its {what} {name} is Python, and loading {path.suffix} files never executes code',
             todo=f'write the {what} as YAML; if you trust {name}, convert it: vireid train {name} --print-config',
         )
     folder = path.parent
     outside = '::' not in name and (Path(name).is_absolute() or '..' in Path(name).parts or not is_inside(file, folder))
     if real.suffix not in DATA or (outside and not trust):
-        raise VireidError(
+        raise UnsafeFile(
             f'config {path}: its {what} is {name}, and a YAML or JSON config cannot refer to files outside its folder',
             allowed=f'a {" or ".join(DATA)} file below {folder}, without ..',
             todo='copy the file into the folder; or, if you trust this config, add --trust-config (from Python: '
@@ -47,10 +47,10 @@ def require_data(name: str, locate: Callable[[], Path], path: Path, what: str, t
 
 
 def require_no_address(config: Mapping[str, Any], path: Path) -> None:
-    """Raises VireidError if a data config has an address outside its loggers, whose addresses `leave_out` drops."""
+    """Raises UnsafeFile if a data config has an address outside its loggers, whose addresses `leave_out` drops."""
     for place, text in texts({key: value for key, value in config.items() if key != 'loggers'}):
         if ADDRESS.match(text.strip()):
-            raise VireidError(
+            raise UnsafeFile(
                 f'config {path}: {place} is the address {text!r}, which a YAML or JSON config cannot set',
                 allowed='a local path',
                 todo=f"if you trust it, remove {place} from the file and set it yourself: --cfg-options {place}='...'",

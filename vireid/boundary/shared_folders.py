@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vireid.boundary.open_flags import BINARY, NO_BLOCK, NO_FOLLOW
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile
 
 # another user may plant a link or a pipe in a shared folder: links are not followed, and pipes do not block
 GUARDED = NO_FOLLOW | NO_BLOCK | BINARY
@@ -23,7 +23,7 @@ def open_trusted(path: Path, flags: int) -> int:
     """Opens a regular file of a trusted owner and returns its file descriptor.
 
     Raises:
-        VireidError: if it is a link, not a regular file, or belongs to another user.
+        UnsafeFile: if it is a link, not a regular file, or belongs to another user.
         OSError: if it cannot be opened.
     """
     try:
@@ -34,24 +34,24 @@ def open_trusted(path: Path, flags: int) -> int:
         raise
     try:
         require_trusted(path, os.fstat(handle))
-    except VireidError:
+    except UnsafeFile:
         os.close(handle)
         raise
     return handle
 
 
 def require_trusted(path: Path, status: os.stat_result) -> None:
-    """Raises VireidError unless this is a regular file of the current user, root, or the owner of its folder."""
+    """Raises UnsafeFile unless this is a regular file of the current user, root, or the owner of its folder."""
     another = 'give another folder'
     if sys.platform != 'win32' and status.st_uid not in (os.getuid(), 0, path.parent.stat().st_uid):
-        raise VireidError(
+        raise UnsafeFile(
             f'{path} belongs to {_user(status.st_uid)}',
             allowed='a file that belongs to you, root, or the owner of the folder',
             todo=another,
         )
     if not stat.S_ISREG(status.st_mode):
         what = 'a link' if stat.S_ISLNK(status.st_mode) else 'not a regular file'
-        raise VireidError(f'{path} is {what}', todo=f'delete it, or {another}')
+        raise UnsafeFile(f'{path} is {what}', todo=f'delete it, or {another}')
 
 
 def _user(number: int) -> str:

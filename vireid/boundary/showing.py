@@ -1,4 +1,4 @@
-"""Escapes text from outside for display: in a terminal, Markdown, LaTeX, a spreadsheet, Mermaid.
+"""Escapes text from outside for display: in a terminal, Markdown, LaTeX, a spreadsheet, Mermaid; shortens lists.
 
 HTML is escaped by Jinja2: see `vireid/reporting/markup.py`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 # C0 except tab and newline, delete, C1, marks that reorder a line (bidirectional text), lone surrogates, and
@@ -56,6 +57,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Returns printable text without line breaks: they become spaces."""
     return text if text.isprintable() else printable(_BREAKS.sub(' ', text))
+
+
+def some(names: Sequence[str], most: int, more: str = ' and {:,} more') -> str:
+    """Returns the first names, separated by commas, and `more` with the number of the others."""
+    return ', '.join(names[:most]) + (more.format(len(names) - most) if len(names) > most else '')
 
 
 def markdown(text: str) -> str:

@@ -9,8 +9,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from vireid.boundary.malformed import Malformed
 from vireid.boundary.reading import duplicate, read_bytes
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile, WrongContent
 
 DELIMITERS = ',;\t'
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split', 'time', 'track')  # all that any table is read for
@@ -44,7 +45,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | Non
         next(reader)
     columns = column_names(next(filter(None, reader), []), path)
     if columns and columns[0].startswith('#') and not set(columns).intersection(COLUMNS):
-        raise VireidError(
+        raise WrongContent(
             f'{path} begins with {head[:40]!r}, not with the names of the columns',
             allowed='a first line with the names of the columns',
             todo='delete the lines above it',
@@ -66,13 +67,13 @@ def column_names(names: Sequence[str], path: Path) -> list[str]:
         VireidError: if one of `COLUMNS` is there twice, or there are too many.
     """
     if len(names) > WIDTH:
-        raise VireidError(f'{path} has {len(names):,} columns', allowed=f'at most {WIDTH:,}')
+        raise UnsafeFile(f'{path} has {len(names):,} columns', allowed=f'at most {WIDTH:,}')
     names = [str(name).strip() for name in names]
     exact = set(names)
     names = [name.lower() if name.lower() in COLUMNS and name.lower() not in exact else name for name in names]
     twice = duplicate(name for name in names if name in COLUMNS)
     if twice is not None:
-        raise VireidError(
+        raise WrongContent(
             f'{path} has {names.count(twice)} columns {twice!r}',
             allowed='each column once',
             todo='delete or rename those that are not meant',
@@ -81,9 +82,9 @@ def column_names(names: Sequence[str], path: Path) -> list[str]:
 
 
 def require_rows(count: int, path: Path) -> None:
-    """Raises VireidError if a table has more rows than can be read."""
+    """Raises UnsafeFile if a table has more rows than can be read."""
     if count > ROWS + 1:  # and the header
-        raise VireidError(
+        raise UnsafeFile(
             f'{path} has {count:,} lines', allowed=f'at most {ROWS:,}', todo='split it into smaller tables'
         )
 
@@ -95,6 +96,6 @@ def _read_text(path: Path) -> str:
     else:
         text = content.decode('utf-8-sig', 'surrogateescape')
     if '\0' in text:
-        raise ValueError('it is not text')
+        raise Malformed('it is not text')
     text = text.replace('\r\n', '\n')
     return text if '\n' in text else text.replace('\r', '\n')

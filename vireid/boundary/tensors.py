@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.malformed import BeyondLimit, Malformed
 from vireid.boundary.pickles import require_modest
 from vireid.boundary.reading import open_regular, require_sizes, require_small
 
@@ -29,7 +30,7 @@ BESIDE = (
 )
 
 
-class CodeFound(ValueError):
+class CodeFound(BeyondLimit):
     """A file refers to code, which is never executed.
 
     Attributes:
@@ -66,8 +67,8 @@ def load_tensors(path: str | Path, beside: bool = False) -> Any:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is damaged, declares more than it contains, would take far more time or memory than weights
-            need, or contains anything else.
+        Malformed: if it is damaged or contains anything else.
+        BeyondLimit: if it declares more than it contains, or would take far more time or memory than weights need.
         CodeFound: if it refers to code.
         pickle.UnpicklingError: if torch did not write it.
     """
@@ -82,11 +83,11 @@ def load_tensors(path: str | Path, beside: bool = False) -> Any:
                     raise CodeFound('torch.jit.ScriptModule', is_module=True)
                 if not any(name.endswith('/data.pkl') for name in names):
                     kind = 'a NumPy archive' if any(name.endswith('.npy') for name in names) else 'a ZIP archive'
-                    raise ValueError(f'it is {kind}, which torch.save did not write')
+                    raise Malformed(f'it is {kind}, which torch.save did not write')
                 require_sizes(archive.infolist(), size, packed=False)
                 torn = archive.testzip()  # torch stores a checksum of every part but verifies none
             if torn is not None:
-                raise ValueError(f'the checksum of {torn} does not match')
+                raise Malformed(f'the checksum of {torn} does not match')
             file.seek(0)
             # torch's own reader, so that what is checked is what torch will unpickle
             record = torch._C.PyTorchFileReader(file).get_record('data.pkl')
@@ -111,13 +112,13 @@ def load_tensors(path: str | Path, beside: bool = False) -> Any:
     content_tensors = list(tensors(content))
     for tensor in content_tensors:
         if tensor.is_quantized:
-            raise ValueError(f'its tensors are quantized ({tensor.dtype}); save them before quantization')
+            raise Malformed(f'its tensors are quantized ({tensor.dtype}); save them before quantization')
         if tensor.layout is not torch.strided:
-            raise ValueError(f'a tensor has the layout {tensor.layout}')
+            raise Malformed(f'a tensor has the layout {tensor.layout}')
     # an expanded tensor of a billion values takes no memory until something copies it
     total = sum(tensor.numel() * tensor.element_size() for tensor in content_tensors)
     if total > FREE + SHARED * size:
-        raise ValueError(f'its tensors declare {total:,} bytes and the file has {size:,}')
+        raise BeyondLimit(f'its tensors declare {total:,} bytes and the file has {size:,}')
     return content
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from torch import Tensor, isfinite
 
+from vireid.boundary.malformed import BeyondLimit, kind_of
 from vireid.boundary.reading import error_text, open_regular, reads
-from vireid.boundary.showing import one_line
+from vireid.boundary.showing import one_line, some
 from vireid.boundary.tensors import CodeFound, UnreadNumbers, is_foreign, load_tensors, tensors
-from vireid.errors import VireidError
+from vireid.errors import MissingPackage, NotFinite, VireidError
 
 # what a network expects, by name: its tensor, or only the shape; None means any shape
 Shapes = Mapping[str, Tensor | tuple[int, ...] | None]
@@ -58,12 +59,11 @@ class Weights:
     def text(self, source: str | Path, left_out: Sequence[str]) -> str:
         """Returns a line that reports what was loaded; `left_out` names the tensors that were not."""
         names = [*left_out, *self.apart]
-        some = ', '.join(one_line(name[:MAX_LENGTH]) for name in names[:MAX_NAMES])
-        more = f' and {len(names) - MAX_NAMES:,} more' if len(names) > MAX_NAMES else ''
+        shown = some([one_line(name[:MAX_LENGTH]) for name in names], MAX_NAMES)
         return (
             f'weights {source}: {self.fits:,} of {self.expected:,} tensors'
             + (f', {self.place}' if self.place else '')
-            + (f'; left out: {some}{more}' if names else '')
+            + (f'; left out: {shown}' if names else '')
             + (f'; the tensors {" and ".join(self.others)} would fit as well' if self.others else '')
         )
 
@@ -158,14 +158,14 @@ def require_finite(state: Mapping[str, Any], source: str | Path, used: Container
         used: names of the tensors that a network uses; others are not checked.
 
     Raises:
-        VireidError: if one does.
+        NotFinite: if one does.
     """
     for name, tensor in state.items():
         if name not in used or not isinstance(tensor, Tensor) or tensor.is_meta or not tensor.is_floating_point():
             continue
         finite = isfinite(tensor if tensor.element_size() > 1 else tensor.float())  # torch lacks it for some 8-bit ones
         if not finite.all():
-            raise VireidError(
+            raise NotFinite(
                 f'weights {str(source)!r}: {int((~finite).sum()):,} of {tensor.numel():,} values in '
                 f'{one_line(name[:MAX_LENGTH])} are NaN or infinite',
                 allowed='finite weights',
@@ -176,11 +176,11 @@ def require_finite(state: Mapping[str, Any], source: str | Path, used: Container
 def without_names(content: Any) -> str:
     """Describes a file in which `find_weights` finds no tensors."""
     count = sum(1 for _ in tensors(content))
-    some = f'{count:,} tensor{"s" * (count != 1)}'
+    number = f'{count:,} tensor{"s" * (count != 1)}'
     if isinstance(content, Tensor):
         return 'it is a tensor without a name, not a dict of tensors by name'
     if count:
-        return f'it is a {type(content).__name__} that contains {some}, not a dict of tensors by name'
+        return f'it is a {type(content).__name__} that contains {number}, not a dict of tensors by name'
     if any(isinstance(value, UnreadNumbers) for value in _values(content)):
         return 'it contains NumPy arrays or numbers, and no tensors'
     return 'it contains no tensors'
@@ -228,7 +228,7 @@ def read_weights(
             allowed = 'tensors by name, as model.state_dict() gives them'
             saved = 'model.state_dict()' if error.is_module else "what_you_loaded['state_dict']"
             todo = f"if you trust the file, save only its weights: torch.save({saved}, 'weights.pth')"
-        raise VireidError(
+        raise kind_of(error)(
             f'weights {str(path)!r} cannot be read: {_what_is_wrong(path, error)}', allowed=allowed, todo=todo
         ) from error
 
@@ -237,7 +237,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         from safetensors.torch import load_file
     except ImportError as error:
-        raise VireidError(
+        raise MissingPackage(
             f'weights {str(path)!r} cannot be read: safetensors is not installed',
             todo="pip install 'vireid[timm]', or give a file that torch.save wrote",
         ) from error
@@ -256,15 +256,15 @@ def require_modest_header(path: str | Path) -> None:
 
     Raises:
         OSError: if the file cannot be opened.
-        ValueError: if the header is too long or has too many entries.
+        BeyondLimit: if the header is too long or has too many entries.
     """
     with open_regular(path) as file:
         length = int.from_bytes(file.read(8), 'little')
         if length > HEADER:
-            raise ValueError(f'its header has {length:,} bytes, more than {HEADER:,}')
+            raise BeyondLimit(f'its header has {length:,} bytes, more than {HEADER:,}')
         entries = file.read(length).count(b'{')
     if entries > ENTRIES:
-        raise ValueError(f'its header has {entries:,} entries, more than {ENTRIES:,}')
+        raise BeyondLimit(f'its header has {entries:,} entries, more than {ENTRIES:,}')
 
 
 def _what_is_wrong(path: Path, error: Exception) -> str:

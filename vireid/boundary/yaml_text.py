@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from vireid.boundary.malformed import BeyondLimit, Malformed
 from vireid.boundary.reading import duplicate, require_whole_characters
-from vireid.errors import VireidError
+from vireid.errors import WrongContent
 
 MAX_DIGITS = 100  # characters of a number
 NODES, DEPTH = 50_000, 64  # of a file; vireid's own configs have at most 600 nodes
@@ -29,17 +30,17 @@ class Loader(yaml.SafeLoader):
             require_whole_characters(event.value)
         self._depth += 1
         if self._depth > DEPTH:
-            raise ValueError(f'it is nested more than {DEPTH} levels deep')
+            raise BeyondLimit(f'it is nested more than {DEPTH} levels deep')
         node: Any = super().compose_node(parent, index)
         self._depth -= 1
         if alias and id(node) not in self._sizes:
-            raise ValueError('it contains a circular reference')
+            raise Malformed('it contains a circular reference')
         if not alias:
             inner = [n for pair in node.value for n in pair] if isinstance(node, yaml.MappingNode) else node.value
             own = inner if isinstance(node, yaml.CollectionNode) else ()
             self._sizes[id(node)] = 1 + sum(self._sizes[id(n)] for n in own)
         if self._sizes[id(node)] > NODES:
-            raise ValueError(f'it contains more than {NODES:,} values')
+            raise BeyondLimit(f'it contains more than {NODES:,} values')
         return node
 
 
@@ -55,12 +56,12 @@ def _construct_number(loader: Loader, node: yaml.ScalarNode) -> Any:
     if ':' in node.value:
         return node.value
     if len(node.value) > MAX_DIGITS:
-        raise ValueError(f'line {node.start_mark.line + 1}: a number of {len(node.value):,} characters')
+        raise BeyondLimit(f'line {node.start_mark.line + 1}: a number of {len(node.value):,} characters')
     if not node.tag.endswith('int'):
         return yaml.SafeLoader.construct_yaml_float(loader, node)
     value = yaml.SafeLoader.construct_yaml_int(loader, node)
     if value.bit_length() > 64:  # multiples of 2**61 - 1 have equal hashes: as keys they take quadratic time
-        raise ValueError(f'line {node.start_mark.line + 1}: the integer {node.value} has more than 64 bits')
+        raise BeyondLimit(f'line {node.start_mark.line + 1}: the integer {node.value} has more than 64 bits')
     return value
 
 
@@ -70,10 +71,10 @@ Loader.add_constructor('tag:yaml.org,2002:float', _construct_number)
 
 
 def require_once(keys: Sequence[Any], where: str) -> None:
-    """Raises VireidError for a duplicate key, of whose two values only one would take effect."""
+    """Raises WrongContent for a duplicate key, of whose two values only one would take effect."""
     twice = duplicate(map(str, keys))
     if twice is not None:
-        raise VireidError(f'{where}: duplicate key {twice!r}', todo='remove one of them')
+        raise WrongContent(f'{where}: duplicate key {twice!r}', todo='remove one of them')
 
 
 class Dumper(yaml.SafeDumper):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from vireid.errors import VireidError
+from vireid.errors import UnknownKey, WrongValue
 
 MAX_NUMBERS = 1000  # numbers in one text; more is probably a typo
 
@@ -14,17 +14,17 @@ def parse_numbers(flag: str, text: str) -> list[int]:
     """Parses `0-4` or `0,1,5`; returns each number once, in the given order.
 
     Raises:
-        VireidError: for anything else, or more than 1,000 numbers; `flag` says where the text is from.
+        WrongValue: for anything else, or more than 1,000 numbers; `flag` says where the text is from.
     """
     numbers: list[int] = []
     for part in re.split(r'\s*,\s*|\s+', text.strip()):
         first, dash, last = part.partition('-')
         words = (first, last) if dash else (first,)
         if not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in words):
-            raise VireidError(f'{flag} is {text!r}', allowed='a range such as 1-10, or a list such as 1,3,5')
+            raise WrongValue(f'{flag} is {text!r}', allowed='a range such as 1-10, or a list such as 1,3,5')
         those = range(int(first), int(words[-1]) + 1)
         if not those or len(those) > MAX_NUMBERS:
-            raise VireidError(
+            raise WrongValue(
                 f'{flag} is {text!r}',
                 allowed=f'a range such as 1-10, or a list such as 1,3,5; at most {MAX_NUMBERS:,} numbers',
             )
@@ -36,14 +36,14 @@ def parse_share(flag: str, text: str) -> float:
     """Parses a share between 0 and 1, such as 0.05.
 
     Raises:
-        VireidError: for anything else; `flag` says where the text is from.
+        WrongValue: for anything else; `flag` says where the text is from.
     """
     try:
         share = float(text)
     except ValueError:
         share = 0.0
     if not 0 < share < 1:
-        raise VireidError(f'{flag} is {text!r}', allowed='a share between 0 and 1, such as 0.05')
+        raise WrongValue(f'{flag} is {text!r}', allowed='a share between 0 and 1, such as 0.05')
     return share
 
 
@@ -51,9 +51,9 @@ def refuse_trials(text: str) -> NoReturn:
     """Explains the flags `--trial` and `--trials` of earlier versions.
 
     Raises:
-        VireidError: always.
+        UnknownKey: always.
     """
-    raise VireidError(
+    raise UnknownKey(
         f'--trial and --trials {text} were renamed, since a trial is a random gallery of a protocol',
         todo='for the splits of RegDB: --split 3, or --splits 1-10 for a model of each; for folds: --folds 5',
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from vireid.errors import VireidError
+from vireid.errors import MissingFile, VireidError, WriteFailed
 
 ADVICE = {
     (errno.ENOSPC, errno.EDQUOT): 'free some space',
@@ -17,4 +17,5 @@ ADVICE = {
 def explain(error: OSError, what: str = '') -> VireidError:
     """Returns the error with what to do; `what` is put before its text."""
     advice = (text for numbers, text in ADVICE.items() if error.errno in numbers)
-    return VireidError(f'{what}{error}', todo=next(advice, 'check what is at that path'))
+    kind = MissingFile if isinstance(error, FileNotFoundError) else WriteFailed
+    return kind(f'{what}{error}', todo=next(advice, 'check what is at that path'))

@@ -22,7 +22,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import usable_cores
 from vireid.core.types import MODALITIES, VISIBLE, Sample
 from vireid.diagnostics.step_loop import LoaderLoop, StepLoop
-from vireid.errors import VireidError
+from vireid.errors import VireidError, WrongValue
 from vireid.launch.generated_people import IDENTITIES
 from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS
 from vireid.launch.precision import BF16, FLOAT32, choose, native_bf16
@@ -161,7 +161,7 @@ def bench(what: Literal['data', 'step'], experiment: Experiment, seconds: float,
         VireidError: if the experiment cannot be built, its data cannot be read, or the time is not positive.
     """
     if not 0 < seconds < 1e6:
-        raise VireidError(f'--seconds is {seconds}', allowed='a positive number')
+        raise WrongValue(f'--seconds is {seconds}', allowed='a positive number')
     preflight(experiment)
     return (bench_data if what == 'data' else bench_step)(experiment, seconds, show)
 

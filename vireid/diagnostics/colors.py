@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vireid.boundary.showing import some
 from vireid.core.types import INFRARED, VISIBLE, Sample
 
 # Mean difference of the largest and the smallest channel, in gray levels. Gray images have 0, and up to 0.1 with noisy
@@ -86,10 +87,10 @@ def _all_of(marked: Sequence[tuple[Sample, bool]]) -> list[int]:
     return [identity for identity, marks in by_identity.items() if len(marks) > 1 and all(marks)]
 
 
-def _of(some: Sequence[object], everything: Sequence[object]) -> str:
-    share = 100 * len(some) / len(everything)
-    return f'{len(some):,} of {len(everything):,} ({share:.{0 if share >= 1 else 1}f}%)'
+def _of(part: Sequence[object], everything: Sequence[object]) -> str:
+    share = 100 * len(part) / len(everything)
+    return f'{len(part):,} of {len(everything):,} ({share:.{0 if share >= 1 else 1}f}%)'
 
 
 def _examples(samples: Sequence[Sample]) -> str:
-    return ', '.join(sorted(s.path for s in samples)[:MAX_PATHS]) + (', ...' if len(samples) > MAX_PATHS else '')
+    return some(sorted(s.path for s in samples), MAX_PATHS, ', ...')

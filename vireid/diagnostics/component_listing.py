@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vireid.core.registry.components import Components
 from vireid.diagnostics.component_description import Description, describe
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import UnknownName, VireidError, did_you_mean
 from vireid.interfaces import KINDS, given
 
 
@@ -15,7 +15,7 @@ def list_components(components: Components, kind: str | None = None) -> Iterator
     """Yields the lines of a list of all components, or those of one kind.
 
     Raises:
-        VireidError: if there is no such kind.
+        UnknownName: if there is no such kind.
     """
     listed = [one for one in components.listing() if one.kind in _kinds(kind)]
     for own in dict.fromkeys(one.kind for one in listed):
@@ -37,7 +37,7 @@ def describe_component(components: Components, kind: str, name: str) -> Iterator
     """Yields the lines of the description of a component.
 
     Raises:
-        VireidError: if there is no such kind or component.
+        UnknownName: if there is no such kind or component.
     """
     plugins = {one.name: one.plugin for one in components.listing() if one.kind in _kinds(kind)}
     about = describe(components.get(kind, name))
@@ -58,5 +58,5 @@ def _kinds(kind: str | None) -> tuple[str, ...]:
     if kind is None:
         return tuple(KINDS)
     if kind not in KINDS:
-        raise VireidError(f'no kind {kind!r}{did_you_mean(kind, KINDS)}', allowed=', '.join(KINDS))
+        raise UnknownName(f'no kind {kind!r}{did_you_mean(kind, KINDS)}', allowed=', '.join(KINDS))
     return (kind,)

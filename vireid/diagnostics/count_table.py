@@ -9,7 +9,7 @@ from vireid.boundary.showing import markdown
 from vireid.core.config.overrides import Overrides
 from vireid.core.registry.manager import Manager
 from vireid.diagnostics.count import HEADER, count
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
 
@@ -35,7 +35,7 @@ def table(
         VireidError: for an invalid config, or no identities.
     """
     if identities < 1:
-        raise VireidError(f'--identities is {identities}', allowed='an integer of at least 1')
+        raise WrongValue(f'--identities is {identities}', allowed='an integer of at least 1')
     manager = manager or create_manager()
     rows = [HEADER, tuple('---' for _ in HEADER)]
     for path in map(Path, paths):

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vireid.boundary.image_files import RawImage, ScaleRaw, has_more_frames, read_pixels
+from vireid.boundary.showing import some
 from vireid.console.wording import aligned, counted
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulness
@@ -304,7 +305,4 @@ def _read(own: bool, scale_raw: ScaleRaw, sample: Sample) -> _Image:
 
 
 def _few(identities: Iterable[int], names: Mapping[int, str]) -> str:
-    ordered = sorted(identities)
-    return ', '.join(names.get(i, str(i)) for i in ordered[:MAX_LISTED]) + (
-        ', ...' if len(ordered) > MAX_LISTED else ''
-    )
+    return some([names.get(i, str(i)) for i in sorted(identities)], MAX_LISTED, ', ...')

@@ -13,7 +13,7 @@ from vireid.boundary.writing import write_whole
 from vireid.console.wording import aligned, counted
 from vireid.core.registry.components import Components
 from vireid.core.types import MODALITIES, Sample
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, MissingFile, WrongValue
 from vireid.interfaces import Dataset
 from vireid.launch.recognition import has_table, holds_people
 from vireid.statistics.interval import FEW, what_few_allow
@@ -44,13 +44,13 @@ def split_images(
         VireidError: if there are no images, the table exists, or the split is not possible.
     """
     if not images.exists():
-        raise VireidError(f'{images} does not exist', allowed='a folder or a table of images')
+        raise MissingFile(f'{images} does not exist', allowed='a folder or a table of images')
     beside = images / TABLE
     out = out or (beside if images.is_dir() else images.parent / TABLE)
     require_free(out)
     folders = holds_people(images)
     if images.is_dir() and not folders and not has_table(images):
-        raise VireidError(
+        raise MissingFile(
             f'{images} contains neither folders of people nor a table',
             allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, or manifest.csv with the columns path, identity, '
             'camera, modality',
@@ -76,9 +76,9 @@ def require_free(path: Path) -> None:
         VireidError: if it exists, or its name is not that of a CSV file.
     """
     if path.suffix.lower() != '.csv':
-        raise VireidError(f'-o is {path}', allowed='a file name that ends in .csv')
+        raise WrongValue(f'-o is {path}', allowed='a file name that ends in .csv')
     if path.exists() or path.is_symlink():
-        raise VireidError(
+        raise AlreadyExists(
             f'{path} already exists and would be overwritten',
             todo=f'give another file, such as -o {path.with_name("split.csv")}, or remove this one',
         )

@@ -118,8 +118,5 @@ def read_published(folder: Path) -> dict[str, Any]:
 
 def digest_of(path: Path) -> str:
     """Returns the SHA-256 of a file."""
-    total = hashlib.sha256()
     with open_regular(path) as file:
-        while block := file.read(BLOCK):
-            total.update(block)
-    return total.hexdigest()
+        return hashlib.file_digest(file, 'sha256').hexdigest()

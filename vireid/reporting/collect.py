@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vireid.boundary.image_files import ScaleRaw, read_pixels
+from vireid.boundary.showing import some
 from vireid.console.wording import counted
 from vireid.core.data.images import Decoder
 from vireid.core.scoring.embeddings import Embeddings
@@ -119,9 +120,8 @@ def _show(shown: Shown, about: dict[str, Any], results: Results, scale_raw: Scal
     thumbs = [_thumb(sample, scale_raw) for sample in shown.samples]
     unreadable = [s.path for s, thumb in zip(shown.samples, thumbs, strict=True) if not thumb]
     if unreadable:
-        more = f' and {len(unreadable) - 3:,} more' if len(unreadable) > 3 else ''
         about['notes'].append(
-            f'{counted(len(unreadable), "image")} cannot be read and not shown: {", ".join(unreadable[:3])}{more}'
+            f'{counted(len(unreadable), "image")} cannot be read and not shown: {some(unreadable, 3)}'
         )
     about['images'] = [[s.path, s.identity, s.camera, s.modality] for s in shown.samples]
     about['names'] = {

@@ -14,10 +14,11 @@ from annotated_types import Ge, Le
 from pydantic import AfterValidator, ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
 from typing_extensions import TypedDict
 
+from vireid.boundary.malformed import BeyondLimit, Malformed
 from vireid.boundary.reading import RECORD, load_arrays, reads
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
-from vireid.errors import VireidError
+from vireid.errors import UnsupportedFile
 from vireid.reporting.result_file import ROWS, require_rows
 
 FILE = 'report.npz'
@@ -136,10 +137,10 @@ class _About(TypedDict):
 def _load(path: Path) -> Evidence:
     arrays = load_arrays(path, UNPACKED)
     if int(arrays['format']) != FORMAT:
-        raise VireidError(f'{path} has format {int(arrays["format"])}; this vireid reads {FORMAT}', todo=AGAIN)
+        raise UnsupportedFile(f'{path} has format {int(arrays["format"])}; this vireid reads {FORMAT}', todo=AGAIN)
     sizes, whole = arrays['thumb_sizes'], arrays['thumbs'].tobytes()
     if sizes.ndim != 1 or sizes.dtype != np.int64 or (sizes < 0).any() or int(sizes.sum()) != len(whole):
-        raise ValueError('its thumbnails do not have the declared sizes')
+        raise Malformed('its thumbnails do not have the declared sizes')
     ends = sizes.cumsum()
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
     for key, array in arrays.items():
@@ -147,7 +148,7 @@ def _load(path: Path) -> Evidence:
         if slash and group in groups:
             groups[group][name] = array
     if arrays['about'].nbytes > RECORD:
-        raise ValueError(f'it has more than {RECORD / 2**20:,.0f} MiB of JSON')
+        raise BeyondLimit(f'it has more than {RECORD / 2**20:,.0f} MiB of JSON')
     # validate as JSON, where a tuple is a list
     about: Any = TypeAdapter(_About).validate_json(arrays['about'].tobytes())
     about['images'] = [list(image) for image in about['images']]
@@ -158,7 +159,7 @@ def _load(path: Path) -> Evidence:
 
 
 def _require_few(about: Mapping[str, Any], groups: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Raises ValueError if there is more than a report can show: a small file can contain hours of drawing."""
+    """Raises BeyondLimit if there is more than a report can show: a small file can contain hours of drawing."""
     lists, maps = groups['lists'], groups['maps']
     series = [array for group in ('cmc', 'distances', 'reliability') for array in groups[group].values()]
     # the last two dimensions of a map, before its colors
@@ -179,16 +180,16 @@ def _require_few(about: Mapping[str, Any], groups: Mapping[str, Mapping[str, np.
         ('rows or columns in a map', max(sides, default=0), SIDE),
     ):
         if count > most:
-            raise ValueError(f'it has {count:,} {what}; at most {most:,} are shown')
+            raise BeyondLimit(f'it has {count:,} {what}; at most {most:,} are shown')
 
 
 def _require_fit(evidence: Evidence) -> None:
-    """Raises ValueError unless the arrays have the shapes, types and ranges that `Evidence` documents."""
+    """Raises Malformed unless the arrays have the shapes, types and ranges that `Evidence` documents."""
     count = len(evidence.about['images'])
 
     def require(fits: bool, what: str) -> None:
         if not fits:
-            raise ValueError(f'{what} is inconsistent')
+            raise Malformed(f'{what} is inconsistent')
 
     def numbers(array: np.ndarray | None, *shape: int | None, kind: str = 'f', low: float = -np.inf) -> bool:
         return (

@@ -15,7 +15,7 @@ from typing import Any
 from vireid.boundary import config_text
 from vireid.boundary.writing import write_whole
 from vireid.core.scoring.results import metrics_in_percent, valid_queries
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, VireidError, WrongValue
 from vireid.reporting import markup
 from vireid.reporting.embedding_plane import embedding_plane
 from vireid.reporting.evidence import Evidence
@@ -55,10 +55,10 @@ def page_path(runs: Sequence[Path], out: Path | None = None) -> Path:
         VireidError: if several runs have no file, or it is not an HTML file.
     """
     if out is None and len(runs) > 1:
-        raise VireidError(f'a report of {len(runs)} runs needs an output file', todo='add -o FILE.html')
+        raise MissingKey(f'a report of {len(runs)} runs needs an output file', todo='add -o FILE.html')
     out = out or runs[0] / 'report.html'
     if out.suffix not in ('.html', '.htm'):
-        raise VireidError(f'{out} is not an HTML file name', allowed='FILE.html', todo='for a figure, use vireid plot')
+        raise WrongValue(f'{out} is not an HTML file name', allowed='FILE.html', todo='for a figure, use vireid plot')
     return out
 
 

@@ -19,7 +19,7 @@ from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, MissingFile, WrongContent
 from vireid.reporting import evidence, result_file
 from vireid.reporting.evidence import Evidence
 from vireid.statistics.identical import identical_note
@@ -106,7 +106,7 @@ def read_run(folder: str | Path) -> RunRecord:
         name for name in ('config.yaml', results.FILE, 'metrics.jsonl', evidence.FILE) if (folder / name).is_file()
     ]
     if not files:
-        raise VireidError(
+        raise MissingFile(
             f'{folder} contains no run',
             allowed='a folder that vireid train or vireid test wrote, such as runs/tffn_demo',
         )
@@ -141,12 +141,12 @@ def _in_lines(value: Any) -> Any:
 
 
 def _require_curves(kept: Evidence, folder: Path) -> None:
-    """Raises VireidError unless the CMC agrees with the metrics of the rows."""
+    """Raises WrongContent unless the CMC agrees with the metrics of the rows."""
     for row in kept.about['rows']:
         curve = kept.cmc.get(row['name'], ())
         for rank in RANKS:
             if rank <= len(curve) and abs(curve[rank - 1] - row[f'R{rank}']['mean']) > result_file.CLOSE:
-                raise VireidError(
+                raise WrongContent(
                     f'{folder / evidence.FILE} is damaged: the CMC of {row["name"]} is {100 * curve[rank - 1]:.2f}% at '
                     f'rank {rank}, but its R{rank} is {100 * row[f"R{rank}"]["mean"]:.2f}%',
                     todo=evidence.AGAIN,
@@ -235,7 +235,7 @@ def scan_metrics(path: Path, take: Callable[[dict[str, Any], bytes], object]) ->
     Stops at the first invalid line, such as one truncated by a crash.
 
     Raises:
-        VireidError: if the file is too large.
+        UnsafeFile: if the file is too large.
     """
     for text in read_lines(path, METRICS, LINE, LINES) if path.exists() else ():
         try:
@@ -294,7 +294,7 @@ def changed_plugins(provenance: Mapping[str, Any], code: Mapping[str, str]) -> l
 def _read_result(folder: Path) -> dict[str, Any]:
     content = result_file.read(folder)
     if content is None:
-        raise VireidError(
+        raise DamagedFile(
             f'{folder / results.FILE} is damaged', todo='score the checkpoint again: vireid test CONFIG CHECKPOINT'
         )
     return {'data': '', 'protocol': '', 'weights': '', **content}

@@ -12,10 +12,11 @@ from annotated_types import Ge, Le, Len, MaxLen
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter
 from typing_extensions import TypedDict
 
+from vireid.boundary.malformed import BeyondLimit, Malformed
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import RECORD, load_arrays, parse_json, read_text, reads
 from vireid.core.scoring.results import FILE, QUERIES, described
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, UnsupportedFile
 from vireid.statistics.interval import add_intervals
 from vireid.statistics.scores import METRICS, metric_values
 
@@ -123,7 +124,7 @@ def read_result(path: Path) -> dict[str, Any] | None:
         return None
     old = 'steps' in content and 'identities' not in content
     if old or any(isinstance(r, dict) and not _is_current(r) for r in content['rows']):
-        raise VireidError(
+        raise UnsupportedFile(
             f'{path} was written by an earlier vireid', todo='choose another --work-dir, or move that folder away'
         )
     _SCHEMA.validate_python(content)
@@ -140,17 +141,17 @@ def require_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _require_order(row: Mapping[str, Any]) -> None:
-    """Raises ValueError if the metrics of a row are inconsistent."""
+    """Raises Malformed if the metrics of a row are inconsistent."""
     for key in METRICS:
         mean, low, high = (row[key].get(part, row[key]['mean']) for part in ('mean', 'low', 'high'))
         if not low - CLOSE <= mean <= high + CLOSE:
-            raise ValueError(f'{key} of {row["name"]} is {mean}, outside its interval from {low} to {high}')
+            raise Malformed(f'{key} of {row["name"]} is {mean}, outside its interval from {low} to {high}')
     hits = [row[key]['mean'] for key in METRICS if key.startswith('R')]
     if any(b < a - CLOSE for a, b in pairwise(hits)):
-        raise ValueError(f'the CMC of {row["name"]} decreases: {", ".join(map(str, hits))}')
+        raise Malformed(f'the CMC of {row["name"]} decreases: {", ".join(map(str, hits))}')
     for fewest, most in (row['valid'], row['queries'], *zip(row['valid'], row['queries'], strict=True)):
         if fewest > most:
-            raise ValueError(f'{row["name"]} has {row["valid"]} valid queries of {row["queries"]}')
+            raise Malformed(f'{row["name"]} has {row["valid"]} valid queries of {row["queries"]}')
 
 
 def _is_current(row: Mapping[str, Any]) -> bool:
@@ -171,16 +172,16 @@ def _columns(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     columns = {name: arrays[name] for name in (*COLUMNS, *(n for n in ('model', *hits) if n in arrays))}
     length = len(columns['row'])
     if length > QUERY_ROWS:
-        raise ValueError(f'it has {length:,} rows; at most {QUERY_ROWS:,} are read')
+        raise BeyondLimit(f'it has {length:,} rows; at most {QUERY_ROWS:,} are read')
     for name in (*COLUMNS, *({'model'} & columns.keys())):
         kinds = 'iuf' if name in ('ahead', 'ap', 'inp') else 'iu'
         if columns[name].shape != (length,) or columns[name].dtype.kind not in kinds or not length:
-            raise ValueError(f'{name} is {columns[name].dtype} of shape {columns[name].shape}')
+            raise Malformed(f'{name} is {columns[name].dtype} of shape {columns[name].shape}')
     for name, values in metric_values(columns).items():
         if values.shape != (length,) or not ((values >= 0) & (values <= 1 + 1e-9)).all():
-            raise ValueError(f'{name} is not between 0 and 1')
+            raise Malformed(f'{name} is not between 0 and 1')
     if not (np.isfinite(columns['ahead']) & (columns['ahead'] >= 0)).all():
-        raise ValueError('ahead has values that are negative or not finite')
+        raise Malformed('ahead has values that are negative or not finite')
     return columns
 
 
@@ -194,22 +195,22 @@ def read_rows(path: Path) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
     columns = _columns(arrays)
     about = parse_json(str(arrays['about']), RECORD) if 'about' in arrays else {}
     if not isinstance(about, dict):
-        raise ValueError('about is not an object')
+        raise Malformed('about is not an object')
     order = np.argsort(columns['row'], kind='stable')
     numbers, starts = np.unique(columns['row'][order], return_index=True)
     if len(numbers) > ROWS:
-        raise ValueError(f'it has queries of {len(numbers):,} rows; at most {ROWS:,} are read')
+        raise BeyondLimit(f'it has queries of {len(numbers):,} rows; at most {ROWS:,} are read')
     parts = zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)
     return {n: _row({name: values[own] for name, values in columns.items()}) for n, own in parts}, about
 
 
 def _require_same(result: Mapping[str, Any], path: Path) -> None:
-    """Raises VireidError if a metric of a result differs from what its queries give."""
+    """Raises Mismatch if a metric of a result differs from what its queries give."""
     every, about = read_rows(path)
 
-    def differs(what: str, stored: Any, here: Any) -> VireidError:
+    def differs(what: str, stored: Any, here: Any) -> Mismatch:
         given = f'{path} does not match {FILE} beside it: {what} is {stored} there'
-        return VireidError(f'{given}, but {here} from its queries', todo=AGAIN)
+        return Mismatch(f'{given}, but {here} from its queries', todo=AGAIN)
 
     rows = result['rows']
     for key, here in described(result).items() if about else ():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vireid.errors import VireidError
+from vireid.errors import InUse
 
 _HELD: set[int] = set()  # descriptors of the folders locked by this process
 
@@ -18,7 +18,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Prevents other processes from writing to a run's folder inside the block.
 
     Raises:
-        VireidError: if another process has locked it.
+        InUse: if another process has locked it.
     """
     try:
         import fcntl
@@ -32,7 +32,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     except BlockingIOError as error:
         _HELD.discard(handle)
         os.close(handle)
-        raise VireidError(
+        raise InUse(
             f'another process is writing to {folder}', todo='wait for it, or choose another --work-dir'
         ) from error
     except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vireid.errors import VireidError
+from vireid.errors import OutOfMemory
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def within_memory(what: str, todo: str) -> Iterator[None]:
         todo: what to reduce.
 
     Raises:
-        VireidError: if memory ran out.
+        OutOfMemory: if memory ran out.
     """
     try:
         yield
@@ -27,7 +27,7 @@ def within_memory(what: str, todo: str) -> Iterator[None]:
             raise
         # torch continues with advice on its own settings, and on CPUs begins with a place in its source code
         message = lines[0].rpartition('DefaultCPUAllocator: ')[2].partition('. GPU ')[0] if lines else 'out of memory'
-        raise VireidError(f'{what} needs more memory: {message}', todo=todo) from error
+        raise OutOfMemory(f'{what} needs more memory: {message}', todo=todo) from error
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

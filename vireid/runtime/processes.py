@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from vireid.errors import VireidError
+from vireid.errors import Unavailable
 
 SILENCE = 60  # seconds without a sign of life after which a machine counts as lost
 # phrases of gloo and torch, by what has happened
@@ -28,7 +28,7 @@ def lost_process_errors() -> Iterator[None]:
     """Replaces torch errors in the block that are caused by the loss of another process of the run.
 
     Raises:
-        VireidError: in place of such an error.
+        Unavailable: in place of such an error.
     """
     try:
         yield
@@ -38,12 +38,12 @@ def lost_process_errors() -> Iterator[None]:
         raise explained from error
 
 
-def explain_loss(error: RuntimeError) -> VireidError | None:
+def explain_loss(error: RuntimeError) -> Unavailable | None:
     """Explains a torch error that is caused by the loss of another process; returns None for other errors."""
     if world()[1] == 1 or (reason := _reason(str(error))) is None:
         return None
     todo = 'see the message of that process or machine, if any; then repeat the command with --resume'
-    return VireidError(reason, todo=todo)
+    return Unavailable(reason, todo=todo)
 
 
 def _reason(text: str) -> str | None:

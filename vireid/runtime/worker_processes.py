@@ -17,7 +17,7 @@ import cloudpickle
 
 from vireid.boundary.plugin_files import Sources, run_again, sources
 from vireid.console.streams import surviving
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, Unavailable, WrongValue
 
 START_METHOD = 'VIREID_START_METHOD'
 ELSE = f'set images.workers=0, or, on Linux, the environment variable {START_METHOD}=fork'
@@ -33,11 +33,11 @@ def start_method() -> str:
     fork server has none, and imports torch once for all its processes.
 
     Raises:
-        VireidError: if VIREID_START_METHOD is not a start method.
+        WrongValue: if VIREID_START_METHOD is not a start method.
     """
     method, allowed = os.environ.get(START_METHOD, ''), multiprocessing.get_all_start_methods()
     if method and method not in allowed:
-        raise VireidError(f'{START_METHOD} is {method!r}', allowed=', '.join(allowed), todo=f'unset {START_METHOD}')
+        raise WrongValue(f'{START_METHOD} is {method!r}', allowed=', '.join(allowed), todo=f'unset {START_METHOD}')
     method = method or ('forkserver' if sys.platform == 'linux' else 'spawn')
     # a process forked from one with a fork server cannot use that server
     return 'spawn' if method == 'forkserver' and _server_of not in (None, os.getpid()) else method
@@ -131,7 +131,7 @@ class Sent:
             try:
                 self._pickled = cloudpickle.dumps(self._data)
             except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError) as error:
-                raise VireidError(
+                raise Mismatch(
                     f'the transforms or the image reader cannot be sent to the worker processes: {error}',
                     todo=f'remove open files, locks and generators from them; or {ELSE}',
                 ) from error
@@ -156,7 +156,7 @@ class Received:
                 run_again(self._files)
                 self._data = pickle.loads(self._pickled)  # noqa: S301, from the user's own process
             except Exception as error:  # whatever a plugin file raises
-                return VireidError(
+                return Unavailable(
                     f'a worker process cannot load the transforms or the image reader: {type(error).__name__}: {error}',
                     todo=f'put what they need into an importable module; or {ELSE}',
                 )

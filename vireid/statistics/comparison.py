@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from scipy.stats import chi2, nct
 from scipy.stats import t as student
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, TooFew
 
 DRAWS = 2000
 MAX_SEEDS = 50  # the largest recommendation
@@ -74,7 +74,7 @@ def over_seeds(
         VireidError: if the numbers of seeds differ, or are below two.
     """
     if len(first) != len(second) or len(first) < 2:
-        raise VireidError(
+        raise (TooFew if len(first) == len(second) else Mismatch)(
             f'{len(first)} and {len(second)} seeds', allowed='the same number for both, at least 2 to estimate a spread'
         )
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 
 # The prior, in identities: Jeffreys' half a hit and half a miss for the mean, and half a degree of freedom for the
 # variance, which is then that of identities whose queries are all right or all wrong.
@@ -47,11 +47,11 @@ def identity_interval(
     values, identities = np.asarray(values, dtype=np.float64), np.asarray(identities)
     if values.ndim != 1 or values.shape != identities.shape or not len(values):
         given = f'interval: values are {values.shape} and identities {identities.shape}'
-        raise VireidError(given, allowed='(Q,) and (Q,) of at least one query')
+        raise Mismatch(given, allowed='(Q,) and (Q,) of at least one query')
     if not ((values >= 0) & (values <= 1)).all():
-        raise VireidError(f'interval: values from {values.min()} to {values.max()}', allowed='0 to 1')
+        raise WrongValue(f'interval: values from {values.min()} to {values.max()}', allowed='0 to 1')
     if not 0 < confidence < 1:
-        raise VireidError(f'interval: confidence {confidence}', allowed='between 0 and 1, such as 0.95')
+        raise WrongValue(f'interval: confidence {confidence}', allowed='between 0 and 1, such as 0.95')
     person = np.unique(identities, return_inverse=True)[1]
     weights = np.ones(len(values)) if weights is None else weights
     sums, counts = np.bincount(person, values * weights), np.bincount(person, weights)

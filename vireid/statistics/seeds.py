@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t as student
 
-from vireid.errors import VireidError
+from vireid.errors import TooFew
 from vireid.statistics.comparison import PRIOR_DEVIATION, PRIOR_FREEDOM
 
 
@@ -28,7 +28,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
         low <= mean <= high, within [0, 1].
 
     Raises:
-        VireidError: for fewer than two values.
+        TooFew: for fewer than two values.
     """
     return _interval(values, confidence, 0.0)
 
@@ -48,14 +48,14 @@ def repeat_interval(values: Sequence[float], runs: int = 1, confidence: float = 
         Limits within [0, 1]; see `mean_interval` for the symbols.
 
     Raises:
-        VireidError: for fewer than two values.
+        TooFew: for fewer than two values.
     """
     return _interval(values, confidence, 1 / runs)
 
 
 def _interval(values: Sequence[float], confidence: float, others: float) -> tuple[float, float]:
     if len(values) < 2:
-        raise VireidError(f'{len(values)} seed', allowed='at least 2, because one run has no spread')
+        raise TooFew(f'{len(values)} seed', allowed='at least 2, because one run has no spread')
     runs = np.asarray(values, dtype=np.float64)
     freedom = len(runs) - 1 + PRIOR_FREEDOM
     variance = (((runs - runs.mean()) ** 2).sum() + PRIOR_FREEDOM * PRIOR_DEVIATION**2 / 2) / freedom

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import AlreadyExists, UnknownName, WriteFailed, WrongValue, did_you_mean
 from vireid.launch.data_name import STAMP
 from vireid.synth.layouts import LAYOUTS, Job, Layout
 from vireid.synth.workers import draw_all
@@ -115,7 +115,7 @@ def synthesize(
 
 def _layout(name: str) -> Layout:
     if name not in LAYOUTS:
-        raise VireidError(
+        raise UnknownName(
             f'unknown layout {name!r}{did_you_mean(name, LAYOUTS)}',
             allowed=', '.join(LAYOUTS),
             todo='choose one of these with --layout',
@@ -125,19 +125,19 @@ def _layout(name: str) -> Layout:
 
 def _check(plan: Layout, job: Job, workers: int | None) -> None:
     if not plan.least_ids <= job.ids <= 9999:
-        raise VireidError(
+        raise WrongValue(
             f'{job.ids} identities are too {"few" if job.ids < plan.least_ids else "many"} for the layout {plan.name}',
             allowed=f'{plan.least_ids} to 9999: training and test each need some',
             todo=f'raise --ids to at least {plan.least_ids}' if job.ids < plan.least_ids else 'lower --ids',
         )
     if job.seed < 0:
-        raise VireidError(
+        raise WrongValue(
             f'seed {job.seed} is negative', allowed='0 and above', todo='give --seed a non-negative number'
         )
     if not 1 <= job.images <= 9999:
-        raise VireidError(f'{job.images} images per identity and camera', allowed='1 to 9999')
+        raise WrongValue(f'{job.images} images per identity and camera', allowed='1 to 9999')
     if workers is not None and workers < 1:
-        raise VireidError(f'{workers} worker processes cannot draw', allowed='1 and above')
+        raise WrongValue(f'{workers} worker processes cannot draw', allowed='1 and above')
 
 
 def _existing(out: Path, stamp: dict[str, object]) -> Summary | None:
@@ -145,11 +145,11 @@ def _existing(out: Path, stamp: dict[str, object]) -> Summary | None:
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return None
         if not out.is_dir():
-            raise VireidError(f'{out} is a file', allowed='a new or an empty folder', todo='give another path')
+            raise AlreadyExists(f'{out} is a file', allowed='a new or an empty folder', todo='give another path')
         held = json.loads((out / STAMP).read_text(encoding='ascii'))
         counts = int(held['visible']), int(held['infrared'])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        raise VireidError(
+        raise AlreadyExists(
             f'{out} is not empty and contains no synthetic dataset',
             allowed='a new or an empty folder',
             todo='give another folder, or empty this one yourself',
@@ -159,7 +159,7 @@ def _existing(out: Path, stamp: dict[str, object]) -> Summary | None:
     differing = [name for name in stamp if held.get(name) != stamp[name]]
     if differing:
         listed = ', '.join(f'{name} {held.get(name)} instead of {stamp[name]}' for name in differing)
-        raise VireidError(
+        raise AlreadyExists(
             f'{out} contains another synthetic dataset: {listed}',
             allowed='a new or an empty folder, or one with the identical dataset',
             todo='give another folder, or remove this one yourself',
@@ -168,15 +168,15 @@ def _existing(out: Path, stamp: dict[str, object]) -> Summary | None:
     return Summary(layout, ids, *counts, out, seed, images, reused=True)
 
 
-def _refusal(out: Path, error: OSError) -> VireidError:
+def _refusal(out: Path, error: OSError) -> WriteFailed:
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return VireidError(
+        return WriteFailed(
             f'the disk of {out} is full ({reason}); nothing was left there',
             allowed='about 6 kB per image',
             todo='free some space, lower --ids or --images, or give a folder on another disk',
         )
-    return VireidError(
+    return WriteFailed(
         f'{out} cannot be written: {reason}',
         allowed='a folder in a location where you can write',
         todo='give another folder',

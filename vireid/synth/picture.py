@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import UnknownName, did_you_mean
 from vireid.synth import spectrum
 from vireid.synth.body import Pose, dressed
 from vireid.synth.cameras import CAMERAS, RIG, Camera, Response, response
@@ -119,14 +119,14 @@ def draw(
         An RGB image; infrared and thermal ones have three equal channels.
 
     Raises:
-        VireidError: for an unknown modality or camera.
+        UnknownName: for an unknown modality or camera.
     """
     if modality not in MODALITIES:
-        raise VireidError(
+        raise UnknownName(
             f'unknown modality {modality!r}{did_you_mean(modality, MODALITIES)}', allowed=', '.join(MODALITIES)
         )
     if camera not in CAMERAS:
-        raise VireidError(f'unknown camera {camera!r}', allowed=', '.join(map(str, CAMERAS)))
+        raise UnknownName(f'unknown camera {camera!r}', allowed=', '.join(map(str, CAMERAS)))
     station = CAMERAS[camera]
     moment = _shot(seed, look, station, shot, size)
     lens = response(seed, station, modality)

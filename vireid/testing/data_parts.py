@@ -220,6 +220,11 @@ def _check_launcher(build: Builder) -> None:
         for command in commands:
             text = command.output.read_text(encoding='utf-8') if command.output.exists() else ''
             require('ran' in text, 'it does not write what a command prints to its output file')
+        launcher.submit(commands[1:])  # such as the rows of a table after its common start
+        while (states := list(launcher.states()))[0].status != 'ended':
+            require(time.monotonic() < begin + 2 * TIMEOUT, 'it does not run the commands of a second submit()')
+            time.sleep(0.05)
+        require([s.exit for s in states] == [3], 'after a second submit(), it returns states of the first')
         require(isinstance(launcher.stop(), bool), 'stop() does not return True or False')
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vireid.core.types import FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.heads.bottleneck_head import BottleneckHead
 
 
@@ -42,6 +42,6 @@ def test_dropout_hits_the_classifier_alone():
 
 
 def test_a_vector_is_refused():
-    with pytest.raises(VireidError, match='BottleneckHead reads 1 features'):
+    with pytest.raises(Mismatch, match='BottleneckHead'):
         BottleneckHead((FeatureSpec(8),), 3)
     assert isinstance(BottleneckHead((FeatureSpec(8, 'map'),), 3).norm, nn.BatchNorm1d)

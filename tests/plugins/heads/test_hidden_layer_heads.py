@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vireid.core.types import FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.heads.modality_discriminator import ModalityDiscriminator
 from vireid.plugins.heads.vector_head import VectorHead
@@ -57,20 +57,20 @@ def test_a_vector_passes_as_it_is():
 
 @pytest.mark.parametrize('kind', ['HiddenLayerHead', 'ModalityDiscriminator'])
 @pytest.mark.parametrize(
-    ('inputs', 'settings', 'words'),
+    ('inputs', 'settings', 'error', 'fact'),
     [
-        ([FeatureSpec(4)] * 2, {}, 'reads one feature and got 2'),
-        ([FeatureSpec(4)], {'pool': 'GeM'}, "pool is 'GeM', but the head reads a vector"),
-        ([FeatureSpec(4)], {'hidden': []}, r'hidden is \(\)'),
-        ([FeatureSpec(4)], {'hidden': [8, 0]}, r'hidden is \(8, 0\)'),
+        ([FeatureSpec(4)] * 2, {}, Mismatch, 'got 2'),
+        ([FeatureSpec(4)], {'pool': 'GeM'}, Mismatch, "pool is 'GeM'"),
+        ([FeatureSpec(4)], {'hidden': []}, WrongValue, r'hidden is \(\)'),
+        ([FeatureSpec(4)], {'hidden': [8, 0]}, WrongValue, r'hidden is \(8, 0\)'),
     ],
 )
-def test_what_does_not_fit_is_refused(kind, inputs, settings, words):
-    with pytest.raises(VireidError, match=words):
+def test_what_does_not_fit_is_refused(kind, inputs, settings, error, fact):
+    with pytest.raises(error, match=fact):
         build(kind, inputs, **settings)
 
 
 @pytest.mark.parametrize('inputs', [[FeatureSpec(4, 'map')], [FeatureSpec(4)] * 2])
 def test_a_vector_head_reads_one_vector(inputs):
-    with pytest.raises(VireidError, match='one vector'):
+    with pytest.raises(Mismatch, match='VectorHead'):
         VectorHead(inputs)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.types import FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, VireidError
 from vireid.plugins.heads.iwpa_head import IWPAHead
 
 MAP = FeatureSpec(4, 'map', size=(7, 2))
@@ -127,9 +127,7 @@ def test_parameters_by_hand():
 
 
 def test_what_it_refuses():
-    with pytest.raises(VireidError, match='IWPAHead reads one map and got: vector of 4'):
+    with pytest.raises(Mismatch, match=r'IWPAHead .*vector of 4'):
         IWPAHead([FeatureSpec(4)], 3)
-    with pytest.raises(VireidError, match='parts is 0'):
-        IWPAHead([MAP], 3, parts=0)
-    with pytest.raises(VireidError, match='parts is 8, but the map has 7 rows'):
+    with pytest.raises(VireidError, match=r'parts is 8, .* 7 rows'):
         IWPAHead([MAP], 3, parts=8)

@@ -38,6 +38,16 @@ def test_exit_statuses_and_output_are_kept(command, until):
     assert [c.output.read_text() for c in commands] == ['before\none\n', 'two\n']
 
 
+def test_commands_submitted_after_others_have_ended_run_too(command, until):
+    launcher = Local(jobs=1)
+    launcher.submit([command('print("start")')])
+    until(launcher)
+    rows = [command('print("one")'), command('import sys; sys.exit(2)')]
+    launcher.submit(rows)
+    assert until(launcher) == [JobState('ended', exit=0), JobState('ended', exit=2)]
+    assert rows[0].output.read_text() == 'one\n'
+
+
 def test_as_many_run_at_once_as_there_are_jobs(command, tmp_path, until):
     """Each waits for a file of its own."""
     wait = 'import pathlib, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.01)'

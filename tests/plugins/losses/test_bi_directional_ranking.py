@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.losses.bi_directional_ranking import BiDirectionalRanking
 
 
@@ -122,9 +121,3 @@ def test_an_auxiliary_modality_is_left_out():
     feature, identities = torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])
     with_others = BiDirectionalRanking()(HeadOutput(feature), identities, context(2, 2, x=2))
     assert with_others == BiDirectionalRanking()(HeadOutput(feature[:4]), identities[:4], context(2, 2))
-
-
-@pytest.mark.parametrize('name', ['margin', 'intra_margin', 'intra_weight'])
-def test_negative_arguments_are_refused(name):
-    with pytest.raises(VireidError, match=f'{name} is -1'):
-        BiDirectionalRanking(**{name: -1})

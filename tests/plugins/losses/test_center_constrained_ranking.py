@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.losses.center_constrained_ranking import CenterConstrainedRanking
 
 
@@ -95,8 +94,3 @@ def test_an_auxiliary_modality_is_left_out():
     feature, identities = torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])
     with_others = CenterConstrainedRanking()(HeadOutput(feature), identities, context(2, 2, x=2))
     assert with_others == CenterConstrainedRanking()(HeadOutput(feature[:4]), identities[:4], context(2, 2))
-
-
-def test_a_negative_margin_is_refused():
-    with pytest.raises(VireidError, match='margin is -1'):
-        CenterConstrainedRanking(-1)

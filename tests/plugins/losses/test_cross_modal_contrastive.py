@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.losses.cross_modal_contrastive import CrossModalContrastive
 
 
@@ -78,9 +77,3 @@ def test_an_auxiliary_modality_is_left_out():
     feature, identities = torch.randn(6, 3), torch.tensor([0, 1, 0, 1, 0, 1])
     with_others = CrossModalContrastive()(HeadOutput(feature), identities, context(2, 2, x=2))
     assert with_others == CrossModalContrastive()(HeadOutput(feature[:4]), identities[:4], context(2, 2))
-
-
-@pytest.mark.parametrize('margin', [0, -1, 2.5])
-def test_a_margin_that_no_distance_reaches_is_refused(margin):
-    with pytest.raises(VireidError, match=f'margin is {margin}'):
-        CrossModalContrastive(margin)

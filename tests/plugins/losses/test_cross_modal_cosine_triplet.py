@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.losses.cross_modal_cosine_triplet import CrossModalCosineTriplet
 
 
@@ -67,5 +67,5 @@ def test_without_a_triplet_it_is_zero_with_a_gradient():
 
 @pytest.mark.parametrize('among', [(), (VISIBLE, VISIBLE)])
 def test_what_it_refuses(among):
-    with pytest.raises(VireidError, match='among is'):
+    with pytest.raises(WrongValue, match='among'):
         CrossModalCosineTriplet(among=among)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.losses.cross_modality_euclidean import CrossModalityEuclidean
 
 
@@ -83,5 +83,5 @@ def test_half_precision_becomes_float32():
 
 
 def test_refuses_parts():
-    with pytest.raises(VireidError, match='one vector per image and got parts'):
+    with pytest.raises(Mismatch, match=r'CrossModalityEuclidean .*parts'):
         CrossModalityEuclidean()(HeadOutput(torch.zeros(4, 2, 3)), torch.tensor([0, 1, 0, 1]), context(2, 2))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.losses.dcl import DCL
 from vireid.plugins.losses.msel import MSEL
 
@@ -105,7 +105,7 @@ def test_full_precision_under_autocast_and_from_half_precision():
 
 
 def test_parts_are_refused():
-    with pytest.raises(VireidError, match='got parts\n  next:    set reads to an output with one vector'):
+    with pytest.raises(Mismatch, match=r'parts[\s\S]*\breads\b'):
         loss_of(torch.zeros(4, 3, 4), torch.arange(2).repeat(2))
 
 

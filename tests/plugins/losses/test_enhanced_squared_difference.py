@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.losses.enhanced_squared_difference import EnhancedSquaredDifference
 from vireid.plugins.losses.softmax_weights import weighted_distances
 
@@ -152,7 +152,7 @@ def test_half_precision_is_promoted_and_float64_kept():
 
 
 def test_parts_are_refused():
-    with pytest.raises(VireidError, match='EnhancedSquaredDifference reads one vector per image and got parts'):
+    with pytest.raises(Mismatch, match=r'EnhancedSquaredDifference .*parts'):
         EnhancedSquaredDifference()(HeadOutput(torch.zeros(2, 3, 4)), torch.tensor([0, 1]))
 
 

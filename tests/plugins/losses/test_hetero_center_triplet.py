@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.losses.hetero_center_triplet import HeteroCenterTriplet
 
 # visible, then infrared; identity 2 has no infrared images, identity 3 only one, and the images are in no order
@@ -119,11 +118,6 @@ def test_promotes_half_precision_and_keeps_float64():
     feature = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
     for dtype, wanted in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
         assert loss_of(feature.to(dtype), PERSONS, COUNTS).dtype == wanted
-
-
-def test_a_negative_margin_is_refused():
-    with pytest.raises(VireidError, match='margin is -1'):
-        HeteroCenterTriplet(-1)
 
 
 def test_learns_to_find_across_the_modalities():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.losses.batch_hard_triplet import BatchHardTriplet
 from vireid.plugins.losses.cross_entropy import CrossEntropy
 
@@ -35,11 +35,9 @@ def test_label_smoothing_by_hand():
     assert loss.item() == pytest.approx(-(0.9 * math.log(0.75) + 0.1 * math.log(0.25)))
 
 
-def test_cross_entropy_needs_logits_and_a_sensible_smoothing():
-    with pytest.raises(VireidError, match='no classifier'):
+def test_cross_entropy_needs_logits():
+    with pytest.raises(Mismatch, match=r'CrossEntropy .*logits'):
         CrossEntropy()(output(), torch.tensor([0]))
-    with pytest.raises(VireidError, match='label_smoothing is 1'):
-        CrossEntropy(1.0)
 
 
 FEATURE = [[0.0], [1.0], [3.0], [7.0]]  # on a line; identities 0, 0, 1, 1
@@ -95,11 +93,9 @@ def test_triplet_keeps_full_precision_under_autocast():
         assert BatchHardTriplet(0.3)(HeadOutput(feature), persons).item() == full.item()
 
 
-def test_triplet_refuses_parts_and_negative_margins():
-    with pytest.raises(VireidError, match='got parts'):
+def test_triplet_refuses_parts():
+    with pytest.raises(Mismatch, match=r'BatchHardTriplet .*parts'):
         BatchHardTriplet()(HeadOutput(torch.zeros(2, 3, 4)), torch.tensor([0, 1]))
-    with pytest.raises(VireidError, match='margin is -1'):
-        BatchHardTriplet(-1)
 
 
 @pytest.mark.parametrize('loss', [BatchHardTriplet(0.3), BatchHardTriplet(None), CrossEntropy(), CrossEntropy(0.1)])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.losses.modality_cross_entropy import ModalityCrossEntropy
 
 
@@ -49,5 +49,5 @@ def test_where_the_discriminator_is_sure_only_the_inverted_loss_has_a_gradient()
 
 
 def test_another_feature_is_refused():
-    with pytest.raises(VireidError, match='one score for each of visible, infrared'):
+    with pytest.raises(Mismatch, match=r'\(2, 3\) .* 2 [\s\S]*visible, infrared'):
         ModalityCrossEntropy()(HeadOutput(nn.Linear(3, 3)(torch.ones(2, 3))), torch.tensor([0, 1]), Context({}))

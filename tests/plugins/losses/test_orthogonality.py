@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.losses.orthogonality import Orthogonality
 
 
@@ -41,7 +41,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize(('copies', 'original', 'least'), [(1, False, 3), (2, False, 3), (1, True, 2)])
 def test_too_few_copies_are_refused(copies, original, least):
-    with pytest.raises(VireidError, match=rf'head reads {copies} per image\n  allowed: at least {least}'):
+    with pytest.raises(Mismatch, match=rf' {copies} per .*\n  allowed: .* {least}\b'):
         loss_of(torch.ones(2, copies, 3), original=original)
 
 

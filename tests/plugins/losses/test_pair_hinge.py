@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.losses.pair_hinge import PairHinge
 
 
@@ -60,5 +60,5 @@ def test_one_modality_alone_gives_zero_and_a_gradient_of_zero(visible):
 
 @pytest.mark.parametrize('shape', [(4, 7), (4, 2), (4, 2, 6)])
 def test_another_feature_is_refused(shape):
-    with pytest.raises(VireidError, match='the output of GeneralizedSimilarity'):
+    with pytest.raises(Mismatch, match='GeneralizedSimilarity'):
         PairHinge()(HeadOutput(torch.randn(shape)), torch.tensor([0, 1, 0, 1]), context(2, 2))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.dee import DEE
 
 
@@ -75,7 +75,7 @@ def test_its_parameters_by_hand():
 
 
 def test_too_few_channels_and_vectors_are_refused():
-    with pytest.raises(VireidError, match=r'DEE reads a map of 3 channels\n  allowed: at least 4'):
+    with pytest.raises(Mismatch, match=r'DEE .* 3 channels\n  allowed: .* 4'):
         dee(3)
-    with pytest.raises(VireidError, match='one map'):
+    with pytest.raises(Mismatch, match=r'DEE .*vector of 8'):
         DEE((FeatureSpec(8),))

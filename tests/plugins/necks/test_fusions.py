@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import INFRARED, VISIBLE, Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.concat import Concat
 from vireid.plugins.necks.cross_modal_attention import CrossModalAttention
 from vireid.plugins.necks.gated_fusion import GatedFusion
@@ -97,25 +97,24 @@ def test_cross_modal_attention_leaves_a_batch_of_one_modality_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ('build', 'text'),
+    ('build', 'fact'),
     [
-        (lambda: Concat([FeatureSpec(2)]), 'got 1'),
+        (lambda: Concat([FeatureSpec(2)]), 'Concat .* 1'),
         (lambda: Concat([FeatureSpec(2), FeatureSpec(2, 'map')]), 'vector of 2, map of 2'),
         (
             lambda: Concat([FeatureSpec(2, 'map', size=(4, 2)), FeatureSpec(2, 'map', size=(2, 1))]),
-            'map of 2 (4x2), map of 2 (2x1)',
+            r'map of 2 \(4x2\), map of 2 \(2x1\)',
         ),
         (lambda: Sum([FeatureSpec(2), FeatureSpec(3)]), 'vector of 2, vector of 3'),
-        (lambda: CrossModalAttention([FeatureSpec(4), FeatureSpec(4)]), 'reads one feature and got 2'),
-        (lambda: GatedFusion([FeatureSpec(2, 'map'), FeatureSpec(2, 'map')]), 'fuses vectors'),
+        (lambda: CrossModalAttention([FeatureSpec(4), FeatureSpec(4)]), 'CrossModalAttention .* 2'),
+        (lambda: GatedFusion([FeatureSpec(2, 'map'), FeatureSpec(2, 'map')]), 'GatedFusion .*map of 2, map of 2'),
         (lambda: CrossModalAttention([FeatureSpec(6)]), 'vector of 6'),
         (lambda: CrossModalAttention([FeatureSpec(4, 'map')]), 'map of 4'),
     ],
 )
-def test_shapes_that_cannot_be_fused_are_refused(build, text):
-    with pytest.raises(VireidError) as caught:
+def test_shapes_that_cannot_be_fused_are_refused(build, fact):
+    with pytest.raises(Mismatch, match=fact):
         build()
-    assert text in str(caught.value)
 
 
 @pytest.mark.parametrize('neck', [Concat, Sum])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.generalized_similarity import GeneralizedSimilarity, generalized_similarity
 
 CHANNELS = {'visible': 3, 'infrared': 3}
@@ -91,9 +91,9 @@ def test_parameters():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(VireidError, match='reads a vector and got a map'):
+    with pytest.raises(Mismatch, match=r'GeneralizedSimilarity .*map'):
         GeneralizedSimilarity([FeatureSpec(4, 'map')], CHANNELS)
-    with pytest.raises(VireidError, match='reads one feature and got 2'):
+    with pytest.raises(Mismatch, match=r'GeneralizedSimilarity .* 2'):
         GeneralizedSimilarity([FeatureSpec(4)] * 2, CHANNELS)
-    with pytest.raises(VireidError, match='no layer for the modality x'):
+    with pytest.raises(Mismatch, match=r'GeneralizedSimilarity .* x\n'):
         GeneralizedSimilarity([FeatureSpec(4)], {**CHANNELS, 'x': 3})

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.graph_attention import GraphAttention
 from vireid.plugins.necks.graph_layer import GraphLayer
 from vireid.plugins.poolings.average import Average
@@ -134,16 +134,9 @@ def test_each_head_starts_as_if_it_were_alone():
 
 
 def test_what_it_refuses():
-    with pytest.raises(VireidError, match='available only in training'):
+    with pytest.raises(Mismatch, match=r'GraphAttention .*identities'):
         GraphAttention([FeatureSpec(4)], build_part)(torch.randn(2, 4), context=Context({'visible': 2}))
-    with pytest.raises(VireidError, match='reads one feature and got 2'):
+    with pytest.raises(Mismatch, match=r'GraphAttention .* 2'):
         GraphAttention([FeatureSpec(4), FeatureSpec(4)], build_part)
-    with pytest.raises(VireidError, match="pool is 'Max', but GraphAttention reads a vector"):
+    with pytest.raises(Mismatch, match="pool is 'Max'"):
         GraphAttention([FeatureSpec(4)], build_part, pool='Max')
-    for wrong, text in (
-        (dict(num_heads=0), 'num_heads is 0'),
-        (dict(channels=0), 'channels is 0'),
-        (dict(dropout=1.0), 'dropout is 1.0'),
-    ):
-        with pytest.raises(VireidError, match=text):
-            GraphAttention([FeatureSpec(4)], build_part, **wrong)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.necks.mfa import MFA
 
 
@@ -111,19 +111,19 @@ def test_many_positions_do_not_overflow_in_half_precision():
 
 
 @pytest.mark.parametrize(
-    ('settings', 'message'),
+    ('settings', 'error', 'fact'),
     [
-        ({'high': (6, (5, 2))}, 'MFA reads an input of 6 x 4 and an output of 5 x 2'),
-        ({'reduction': 5}, r'reduction is 5\n  allowed: at most 4'),
-        ({'reduction': 3, 'fold': True}, r'reduction is 3\n  allowed: a divisor of 4'),
-        ({'low': (4, (6, 2)), 'high': (6, (3, 1)), 'fold': True}, r'a map of 3 x 1, whose positions 2 does not divide'),
+        ({'high': (6, (5, 2))}, Mismatch, '6 x 4 .* 5 x 2'),
+        ({'reduction': 5}, WrongValue, r'reduction is 5\n  allowed: .* 4'),
+        ({'reduction': 3, 'fold': True}, WrongValue, r'reduction is 3\n  allowed: .*divisor .* 4'),
+        ({'low': (4, (6, 2)), 'high': (6, (3, 1)), 'fold': True}, Mismatch, '3 x 1, .* 2 '),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(settings, message):
-    with pytest.raises(VireidError, match=message):
+def test_settings_that_do_not_fit_are_refused(settings, error, fact):
+    with pytest.raises(error, match=fact):
         mfa(**settings)
 
 
 def test_one_map_is_refused_with_the_number_it_needs():
-    with pytest.raises(VireidError, match='2 maps'):
+    with pytest.raises(Mismatch, match=r'MFA .*map of 4\n  allowed: 2 '):
         MFA((FeatureSpec(4, 'map'),))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.mlfm import MLFM
 
 CONTEXT = Context({'visible': 3})
@@ -77,12 +77,12 @@ def test_reduction_sets_the_width_of_the_mask():
 
 
 @pytest.mark.parametrize(
-    ('specs', 'text'),
+    ('specs', 'fact'),
     [
         ([FeatureSpec(4), FeatureSpec(5)], 'vector of 4, vector of 5'),
         ([FeatureSpec(4, 'map'), FeatureSpec(4)], 'map of 4, vector of 4'),
     ],
 )
-def test_levels_that_cannot_be_added(specs, text):
-    with pytest.raises(VireidError, match=text):
+def test_levels_that_cannot_be_added(specs, fact):
+    with pytest.raises(Mismatch, match=fact):
         MLFM(specs)

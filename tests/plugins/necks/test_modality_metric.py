@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.necks.modality_metric import ModalityMetric
 
 CHANNELS = {'visible': 3, 'infrared': 3}
@@ -58,9 +58,9 @@ def test_one_modality_alone_takes_its_own_matrix():
 
 
 def test_wrong_arguments():
-    with pytest.raises(VireidError, match='reads a vector and got a map'):
+    with pytest.raises(Mismatch, match=r'ModalityMetric .*map'):
         ModalityMetric([FeatureSpec(4, 'map')], CHANNELS)
-    with pytest.raises(VireidError, match='channels is 5'):
+    with pytest.raises(WrongValue, match='channels is 5'):
         ModalityMetric([FeatureSpec(4)], CHANNELS, channels=5)
-    with pytest.raises(VireidError, match=r"no metric for modality \['x'\]"):
+    with pytest.raises(Mismatch, match="'x'"):
         ModalityMetric([FeatureSpec(4)], CHANNELS)(torch.ones(2, 4), context=Context({'x': 2}))

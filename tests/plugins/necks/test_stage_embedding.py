@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugin_manager.manager import create_manager
 
 
@@ -28,7 +28,7 @@ def test_is_the_mean_over_places_through_a_linear_layer():
 
 
 def test_a_vector_is_refused():
-    with pytest.raises(VireidError, match='reads a map'):
+    with pytest.raises(Mismatch, match=r'StageEmbedding .*vector'):
         build(FeatureSpec(2))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Context, FeatureSpec, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.generalized_similarity import GeneralizedSimilarity, generalized_similarity
 from vireid.plugins.similarities.gsm import GSM
 
@@ -71,15 +71,13 @@ def test_equal_gallery_images_tie_and_slices_change_nothing(model):
 
 @pytest.mark.parametrize('modality', MODALITIES)
 def test_one_modality_as_query_and_gallery_is_refused(model, modality):
-    with pytest.raises(VireidError, match=f'both have {modality} images'):
+    with pytest.raises(Mismatch, match=rf'GSM .*\b{modality} images\n'):
         compare(model, embed(model), modality, modality)
 
 
 def test_embeddings_of_another_kind_are_refused(model):
     unit = np.ones((2, 12), dtype=np.float32)
-    with pytest.raises(VireidError, match='length 12 that are not those of GeneralizedSimilarity'):
+    with pytest.raises(Mismatch, match=r'GSM .*length 12 .*GeneralizedSimilarity'):
         GSM(model).similarity(unit, unit)
-    with pytest.raises(VireidError, match='GSM needs one GeneralizedSimilarity, but the model has 0'):
+    with pytest.raises(Mismatch, match=r'GSM .*GeneralizedSimilarity.* 0\n'):
         GSM(nn.Linear(2, 2))
-    with pytest.raises(VireidError, match='channels is 0'):
-        GSM(model, channels=0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from vireid.console import warn
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NotReady, TooFew
 from vireid.plugins.similarities.hcml import squared
 from vireid.plugins.similarities.mlapg import MLAPG, Pairs, axes_of, proximal_step
 
@@ -221,7 +221,7 @@ def test_images_are_sampled_per_identity_if_there_are_too_many_pairs(
     few = [s for s in samples if s.identity < 50]
     MLAPG(iterations=1, max_pairs=50**2 * 9 + 1).fit(Embeddings(tuple(few), features[: len(few)]))
     assert 'fitted to 150 x 150 pairs, at most 3 images of each' in capsys.readouterr().err
-    with pytest.raises(VireidError, match=r'(?s)156,025 pairs .*at most max_pairs=100.*max_pairs=156025'):
+    with pytest.raises(Mismatch, match=r'(?s)156,025 .*max_pairs=100\n.*max_pairs=156025'):
         MLAPG(max_pairs=100).fit(Embeddings(tuple(samples), features))
 
 
@@ -252,11 +252,7 @@ def test_what_cannot_be_is_refused() -> None:
     visible = embeddings.samples[:8]
     strangers = tuple(Sample(f's{i}', 50 + i, 1, INFRARED) for i in range(8))
     for samples in (visible, (*visible, *strangers)):
-        with pytest.raises(VireidError, match='the training images have none'):
+        with pytest.raises(TooFew, match='MLAPG'):
             MLAPG().fit(Embeddings(samples, np.ones((len(samples), 3), dtype=np.float32)))
-    with pytest.raises(VireidError, match='MLAPG was not fitted'):
+    with pytest.raises(NotReady, match='MLAPG'):
         MLAPG().similarity(np.zeros((1, 2)), np.zeros((1, 2)))
-    wrong: dict[str, Any] = {'dims': 0, 'iterations': 0, 'max_pairs': 0, 'tolerance': -1, 'seed': -1}
-    for name, value in wrong.items():
-        with pytest.raises(VireidError, match=f'{name} is {value}'):
-            MLAPG(**{name: value})

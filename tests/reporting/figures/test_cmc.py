@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.reporting.figures.cmc import draw
 
 
@@ -56,5 +56,6 @@ def test_runs_of_two_protocols_are_said_not_to_be_comparable(run, new_run):
 
 @pytest.mark.parametrize('options', [{'rows': 'none'}, {'ranks': 0}])
 def test_what_is_no_choice(run, options):
-    with pytest.raises(VireidError):
+    ((name, value),) = options.items()
+    with pytest.raises(WrongValue, match=rf'\b{name} .*{value!r}'):
         draw([run], **options)

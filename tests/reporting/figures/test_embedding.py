@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.reporting.figures.embedding import draw
 from vireid.reporting.figures.style import PALETTE
 
@@ -57,5 +57,5 @@ def test_one_person_of_one_image(new_run):
 
 
 def test_another_method(run):
-    with pytest.raises(VireidError, match="'tsne' or 'pca'"):
+    with pytest.raises(WrongValue, match=r"(?s)method .*'umap'.*'tsne'.*'pca'"):
         draw([run], method='umap')

@@ -10,7 +10,7 @@ import sys
 import matplotlib
 import pytest
 
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, MissingPackage, NotReady, UnknownKey, UnknownName, VireidError, WrongValue
 from vireid.reporting.figures import FIGURES, OPTIONS, draw, inline_svg, save
 
 NAMES = tuple(FIGURES)
@@ -26,21 +26,21 @@ def test_options_are_those_of_the_function_and_told_in_its_docstring(name):
 
 
 def test_an_unknown_figure_is_told_with_the_nearest(run):
-    with pytest.raises(VireidError, match="no figure 'ranking', did you mean 'rankings'") as error:
+    with pytest.raises(UnknownName, match=r"'ranking'.*'rankings'") as error:
         draw('ranking', [run])
     assert error.value.allowed == ', '.join(NAMES)
 
 
 def test_an_option_of_other_figures_is_told_with_them(run):
-    with pytest.raises(VireidError, match=r"cmc has no option 'pairs'\n.*pairs is for cam, features, translations"):
+    with pytest.raises(UnknownKey, match=r"(?s)cmc .*'pairs'.*cam, features, translations"):
         draw('cmc', [run], pairs=2)
-    with pytest.raises(VireidError, match="no option 'rank', did you mean 'ranks'"):
+    with pytest.raises(UnknownKey, match=r"cmc .*'rank'.*'ranks'"):
         draw('cmc', [run], rank=2)
 
 
 def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
-    with pytest.raises(VireidError, match=r'pip install "vireid\[report\]"'):
+    with pytest.raises(MissingPackage, match=r'"vireid\[report\]"'):
         draw('cmc', [run])
 
 
@@ -48,9 +48,10 @@ def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
 def test_a_run_without_what_is_drawn_is_an_error_alone_and_a_note_beside_others(name, run, new_run):
     empty = new_run('bare')
     empty.evidence, empty.metrics = None, []
-    with pytest.raises(VireidError, match=r'bare: no (evidence|metrics)') as error:
+    missing = 'metrics' if name == 'weights' else 'evidence'
+    with pytest.raises(NotReady, match=rf'^bare: \w+ {missing}\b') as error:
         draw(name, [empty])
-    assert name == 'weights' or error.value.todo == 'score it again: vireid test CONFIG CHECKPOINT'
+    assert name == 'weights' or 'CONFIG CHECKPOINT' in error.value.todo
     assert re.search(r'Left out \(no .*\): bare\.', words(draw(name, [run, empty])))
 
 
@@ -60,12 +61,12 @@ def test_evidence_without_the_part_is_told_by_its_name(name, new_run):
     evidence = bare.evidence
     evidence.cmc = evidence.distances = evidence.lists = evidence.points = evidence.maps = evidence.reliability = {}
     evidence.about['graph'] = {'nodes': [], 'edges': []}
-    with pytest.raises(VireidError, match=r'bare: no .* in its evidence'):
+    with pytest.raises(NotReady, match=r'^bare: \w+ (?!evidence)'):
         draw(name, [bare])
 
 
 def test_no_runs_at_all():
-    with pytest.raises(VireidError, match='no runs to draw'):
+    with pytest.raises(MissingKey):
         draw('cmc', [])
 
 
@@ -83,20 +84,20 @@ def test_it_has_the_width_asked_for_and_changes_no_setting(drawn):
 
 
 @pytest.mark.parametrize(
-    ('options', 'told'),
+    ('options', 'fact'),
     [
-        ({'ranks': 'x'}, r"cmc\.ranks is 'x'"),
-        ({'width': 'page'}, r"cmc\.width is 'page'"),
-        ({'rows': 1}, r'cmc\.rows is 1'),
+        ({'ranks': 'x'}, r"cmc\.ranks .*'x'"),
+        ({'width': 'page'}, r"cmc\.width .*'page'"),
+        ({'rows': 1}, r'cmc\.rows .*\b1\b'),
     ],
 )
-def test_an_option_of_another_type(run, options, told):
-    with pytest.raises(VireidError, match=told):
+def test_an_option_of_another_type(run, options, fact):
+    with pytest.raises(VireidError, match=fact):
         draw('cmc', [run], **options)
 
 
 def test_a_width_that_is_none(run):
-    with pytest.raises(VireidError, match='a width of 0 inches'):
+    with pytest.raises(WrongValue, match=r'width .*\b0 '):
         draw('cmc', [run], width=0)
 
 
@@ -141,7 +142,7 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(run, tmp_path, m
 
 
 def test_another_format_is_an_error(run, tmp_path):
-    with pytest.raises(VireidError, match=r'a.jpg is not a figure format\n.*\.png, \.svg or \.pdf'):
+    with pytest.raises(WrongValue, match=r'(?s)a\.jpg .*\.png, \.svg .*\.pdf'):
         save(draw('cmc', [run]), tmp_path / 'a.jpg')
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.text import Text
 
-from vireid.errors import VireidError
-from vireid.reporting.figures.graph import draw, layout
+from vireid.errors import UnsafeFile, WrongContent
+from vireid.reporting.figures.graph import LINKS, draw, layout
 
 
 @st.composite
@@ -71,9 +71,9 @@ def test_lines_are_uncrossed():
     assert (boxes['a'].y < boxes['b'].y) == (boxes['y'].y < boxes['x'].y)
 
 
-@pytest.mark.parametrize(('edges', 'message'), [([('a', 'z')], "from 'a' to 'z'"), ([('a', 'b'), ('b', 'a')], 'cycle')])
-def test_what_is_no_graph(edges, message):
-    with pytest.raises(VireidError, match=message):
+@pytest.mark.parametrize(('edges', 'fact'), [([('a', 'z')], r"'a' .*'z'"), ([('a', 'b'), ('b', 'a')], r'\ba, b$')])
+def test_what_is_no_graph(edges, fact):
+    with pytest.raises(WrongContent, match=fact):
         layout({'a': (1, 1), 'b': (1, 1)}, edges)
 
 
@@ -114,17 +114,17 @@ def test_two_nodes_make_a_graph(new_run):
 
 
 @pytest.mark.parametrize(
-    ('nodes', 'edges'),
+    ('nodes', 'edges', 'number'),
     [
-        (101, []),
-        (100, [[str(i), str(j)] for i in range(40) for j in range(40, 51)]),
-        (60, [*([str(i), str(i + 1)] for i in range(59)), *(['0', str(i)] for i in range(2, 60))]),
+        (101, [], '101'),
+        (100, [[str(i), str(j)] for i in range(40) for j in range(40, 51)], '440'),
+        (60, [*([str(i), str(i + 1)] for i in range(59)), *(['0', str(i)] for i in range(2, 60))], '1,828'),
     ],
 )
-def test_a_graph_that_would_take_hours_is_an_error(new_run, nodes, edges):
+def test_a_graph_that_would_take_hours_is_an_error(new_run, nodes, edges, number):
     large = new_run()
     node = {'kind': 'neck', 'title': 't', 'about': ''}
     large.evidence.about['graph'] = {'nodes': [{'id': str(i), **node} for i in range(nodes)], 'edges': edges}
-    with pytest.raises(VireidError, match=r'too large to draw|1,828 parts') as caught:
+    with pytest.raises(UnsafeFile, match=rf'\b{number} ') as caught:
         draw([large])
-    assert caught.value.allowed.startswith('at most')
+    assert f'{LINKS:,}' in caught.value.allowed

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from vireid.boundary.showing import printable
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile
 from vireid.reporting.figures import FIGURES, draw, save
 from vireid.reporting.figures.style import MAX_LENGTH, drawable
 from vireid.reporting.page import render
@@ -216,5 +216,5 @@ def test_text_without_end_leaves_room_for_the_drawing():
 def test_a_graph_that_is_none(graph, new_run):
     run = new_run('a')
     run.evidence.about['graph'] = graph
-    with pytest.raises(VireidError, match='the graph in its evidence is damaged'):
+    with pytest.raises(DamagedFile, match=r'^a: '):
         draw('graph', [run])

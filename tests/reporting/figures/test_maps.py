@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.reporting.figures import cam, draw, features
 
 
@@ -63,5 +63,5 @@ def test_an_image_that_is_gone_still_has_its_maps(new_run):
 
 def test_of_no_pairs_there_is_nothing_to_draw(run):
     for name in ('cam', 'features'):
-        with pytest.raises(VireidError, match='pairs is 0'):
+        with pytest.raises(WrongValue, match=r'pairs .*\b0\b'):
             draw(name, [run], pairs=0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.plugins.necks.matching import one_input
 
 
 class BottleneckHead(nn.Module):
@@ -28,7 +28,7 @@ class BottleneckHead(nn.Module):
         slope: negative slope of the LeakyReLU.
 
     Raises:
-        VireidError: if there is not exactly one input, or it is not a map.
+        Mismatch: if there is not exactly one input, or it is not a map.
     """
 
     def __init__(
@@ -36,13 +36,11 @@ class BottleneckHead(nn.Module):
         inputs: Sequence[FeatureSpec],
         num_identities: int,
         channels: Annotated[int, Ge(1)] = 256,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
         slope: Annotated[float, Ge(0)] = 0.1,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'map':
-            raise VireidError(f'BottleneckHead reads {len(inputs)} features', allowed='one map')
-        self.embedding_dim = inputs[0].channels
+        self.embedding_dim = one_input('BottleneckHead', inputs, 'map', 'read a stage of the backbone').channels
         self.dropout = nn.Dropout(dropout)
         self.reduce = nn.Linear(self.embedding_dim, channels)
         self.norm = nn.BatchNorm1d(channels)

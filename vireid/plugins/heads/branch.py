@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 
 Place = Literal['before', 'after']
 
@@ -25,7 +25,7 @@ class Branch(nn.Module):
         embedding: which vector to use at test time, `before` or `after` the BatchNorm.
 
     Raises:
-        VireidError: if `channels` is below 1.
+        WrongValue: if `channels` is below 1.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Branch(nn.Module):
     ) -> None:
         super().__init__()
         if channels is not None and channels < 1:
-            raise VireidError(f'channels is {channels}', allowed='an integer of at least 1, or None to keep the length')
+            raise WrongValue(f'channels is {channels}', allowed='an integer of at least 1, or None to keep the length')
         self.dim = channels or in_channels
         self.place = embedding
         self.reduction = nn.Linear(in_channels, channels, bias=False) if channels else nn.Identity()

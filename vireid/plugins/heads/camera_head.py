@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.plugins.necks.matching import pooled_input
 
 
 class CameraHead(nn.Module):
@@ -29,25 +30,18 @@ class CameraHead(nn.Module):
         pool: pooling of a map: a name in `poolings`, or a config; None means `Average`. Leave it None for a vector.
 
     Raises:
-        VireidError: if there is not exactly one input, `cameras` is below 2, or `pool` is set for a vector.
+        Mismatch: if there is not exactly one input, or `pool` is set for a vector.
     """
 
     def __init__(
         self,
         inputs: Sequence[FeatureSpec],
         build_part: BuildPart,
-        cameras: int = 6,
+        cameras: Annotated[int, Ge(2)] = 6,
         pool: Annotated[str | dict | None, Component('poolings')] = None,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1:
-            raise VireidError(f'CameraHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first')
-        if cameras < 2:
-            raise VireidError(f'cameras is {cameras}', allowed='an integer of at least 2')
-        (spec,) = inputs
-        if spec.kind == 'vector' and pool is not None:
-            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
-        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
+        spec, self.pool = pooled_input('CameraHead', inputs, build_part, pool)
         self.embedding_dim = spec.channels
         self.classifier = nn.Linear(spec.channels, cameras)
 

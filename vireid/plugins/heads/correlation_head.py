@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.heads.contrast import contrast
+from vireid.plugins.necks.matching import describe
 
 
 class CorrelationHead(nn.Module):
@@ -33,26 +36,20 @@ class CorrelationHead(nn.Module):
         grid: maximum rows and columns of cells, each at least 1; a smaller map keeps its size.
 
     Raises:
-        VireidError: if the input is not one map of known size, or a number is below 1.
+        Mismatch: if the input is not one map of known size.
     """
 
     def __init__(
         self,
         inputs: Sequence[FeatureSpec],
         num_identities: int,
-        channels: int = 256,
-        kernels: int = 4,
-        grid: tuple[int, int] = (6, 3),
+        channels: Annotated[int, Ge(1)] = 256,
+        kernels: Annotated[int, Ge(1)] = 4,
+        grid: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] = (6, 3),
     ) -> None:
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map' or inputs[0].size is None:
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'CorrelationHead got: {given}', allowed='one map of known size')
-        if min(channels, kernels, *grid) < 1:
-            raise VireidError(
-                f'channels is {channels}, kernels is {kernels} and grid is {tuple(grid)}',
-                allowed='integers of at least 1',
-            )
+            raise Mismatch(f'CorrelationHead got: {describe(inputs)}', allowed='one map of known size')
         rows, columns = inputs[0].size
         self.channels, self.kernels = channels, kernels
         self.grid = (min(grid[0], rows), min(grid[1], columns))

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.heads.branch import Branch, Place
+from vireid.plugins.necks.matching import pooled_input
 
 
 class GlobalHead(nn.Module):
@@ -43,12 +43,7 @@ class GlobalHead(nn.Module):
         embedding: Place = 'after',
     ) -> None:
         super().__init__()
-        if len(inputs) != 1:
-            raise VireidError(f'GlobalHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first')
-        (spec,) = inputs
-        if spec.kind == 'vector' and pool is not None:
-            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
-        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
+        spec, self.pool = pooled_input('GlobalHead', inputs, build_part, pool)
         self.branch = Branch(spec.channels, num_identities, channels, bnneck, embedding)
         self.embedding_dim = self.branch.dim
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.graph_layer import GraphLayer
+from vireid.plugins.necks.matching import one_input
 
 
 class GraphHead(nn.Module):
@@ -25,8 +28,7 @@ class GraphHead(nn.Module):
         dropout: dropout rate of the nodes and of the attention, 0 to 1 (exclusive).
 
     Raises:
-        VireidError: if the input is not one vector, or `dropout` is out of range; when called, if the identities are
-            unknown.
+        Mismatch: if the input is not one vector; when called, if the identities are unknown.
     """
 
     train_only = True
@@ -36,16 +38,14 @@ class GraphHead(nn.Module):
         inputs: Sequence[FeatureSpec],
         num_identities: int,
         negative_slope: float = 0.2,
-        dropout: float = 0.2,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'vector':
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'GraphHead reads one vector and got: {given}', todo='read a GraphAttention neck')
-        self.layer = GraphLayer(inputs[0].channels, num_identities, 1, negative_slope, dropout)
+        spec = one_input('GraphHead', inputs, 'vector', 'read a GraphAttention neck')
+        self.layer = GraphLayer(spec.channels, num_identities, 1, negative_slope, dropout)
 
     def forward(self, nodes: Tensor, context: Context) -> HeadOutput:
         if context.identities is None:
-            raise VireidError('GraphHead needs identities, which are available only in training')
+            raise Mismatch('GraphHead needs identities, which are available only in training')
         (logits,) = self.layer(nodes, context.identities)
         return HeadOutput(feature=nodes, logits=nn.functional.elu(logits))  # (B, C), (B, K)

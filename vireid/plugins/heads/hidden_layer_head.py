@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
+from vireid.plugins.necks.matching import pooled_input
 
 
 class HiddenLayerHead(nn.Module):
@@ -41,14 +42,7 @@ class HiddenLayerHead(nn.Module):
         pool: Annotated[str | dict | None, Component('poolings')] = None,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1:
-            raise VireidError(
-                f'HiddenLayerHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first'
-            )
-        (spec,) = inputs
-        if spec.kind == 'vector' and pool is not None:
-            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
-        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
+        spec, self.pool = pooled_input('HiddenLayerHead', inputs, build_part, pool)
         self.classifier = perceptron(spec.channels, hidden, num_identities)
         self.embedding_dim = spec.channels
 
@@ -70,10 +64,10 @@ def perceptron(channels: int, hidden: Sequence[int], outputs: int) -> nn.Sequent
         outputs: length of the output.
 
     Raises:
-        VireidError: if `hidden` is empty or a length is below 1.
+        WrongValue: if `hidden` is empty or a length is below 1.
     """
     if not hidden or min(hidden) < 1:
-        raise VireidError(f'hidden is {tuple(hidden)}', allowed='one or more integers of at least 1')
+        raise WrongValue(f'hidden is {tuple(hidden)}', allowed='one or more integers of at least 1')
     layers: list[nn.Module] = []
     for before, after in pairwise([channels, *hidden]):
         layers += [nn.Linear(before, after), nn.ReLU()]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.full_precision import full_precision
+from vireid.plugins.necks.matching import one_input
 from vireid.plugins.stripes import stripes
 
 
@@ -32,23 +33,18 @@ class IWPAHead(nn.Module):
         embedding: which output to use at test time, after its BatchNorm.
 
     Raises:
-        VireidError: if the input is not one map, or `parts` is below 1 or above the number of rows.
+        VireidError: if the input is not one map, or has fewer rows than `parts`.
     """
 
     def __init__(
         self,
         inputs: Sequence[FeatureSpec],
         num_identities: int,
-        parts: int = 3,
+        parts: Annotated[int, Ge(1)] = 3,
         embedding: Literal['global', 'refined'] = 'refined',
     ) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'map':
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'IWPAHead reads one map and got: {given}', todo='use GlobalHead for a vector')
-        (spec,) = inputs
-        if parts < 1:
-            raise VireidError(f'parts is {parts}', allowed='an integer of at least 1')
+        spec = one_input('IWPAHead', inputs, 'map', 'use GlobalHead for a vector')
         if spec.size is not None:
             stripes(spec.size[0], parts)  # raises before any data is read
         self.outputs = {'global': 0, 'refined': 0}

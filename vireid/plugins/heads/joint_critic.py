@@ -10,7 +10,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, FeatureSpec, HeadOutput, Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.image_networks import initialize, of_modality, patch_layers, require_size
 
 
@@ -47,7 +47,7 @@ class JointCritic(nn.Module):
         super().__init__()
         given = [(spec.layout, spec.kind) for spec in inputs]
         if given != [('paired', 'map'), ('paired', 'map'), ('joint', 'map')]:
-            raise VireidError(
+            raise Mismatch(
                 f'JointCritic reads {", ".join(" ".join(each) for each in given)}',
                 allowed="a translator's real and fake, and a joint map of the backbone, such as stage4",
             )
@@ -71,7 +71,7 @@ class JointCritic(nn.Module):
         assert context.identities is not None
         identities = context.identities[rows[INFRARED]]
         if not torch.equal(context.identities[rows[VISIBLE]], identities):
-            raise VireidError(
+            raise Mismatch(
                 'JointCritic pairs the visible and infrared images of a batch, but their identities differ',
                 todo='set sampler.visible and sampler.infrared to the same number',
             )

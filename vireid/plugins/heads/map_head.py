@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput, Modality, joint_order
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 class MapHead(nn.Module):
@@ -21,7 +21,7 @@ class MapHead(nn.Module):
         inputs: one or two paired maps.
 
     Raises:
-        VireidError: if there are more, or two with different channels.
+        Mismatch: if there are more, or two with different channels.
     """
 
     layout, train_only = 'paired', True
@@ -30,7 +30,7 @@ class MapHead(nn.Module):
         super().__init__()
         if not 1 <= len(inputs) <= 2 or len({spec.channels for spec in inputs}) != 1:
             channels = ', '.join(str(spec.channels) for spec in inputs)
-            raise VireidError(
+            raise Mismatch(
                 f'MapHead reads {len(inputs)} maps with {channels} channels', allowed='one, or two with equal channels'
             )
 

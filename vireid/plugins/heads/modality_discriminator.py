@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import MODALITIES, FeatureSpec, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.heads.hidden_layer_head import perceptron
+from vireid.plugins.necks.matching import pooled_input
 
 
 class ModalityDiscriminator(nn.Module):
@@ -42,14 +42,7 @@ class ModalityDiscriminator(nn.Module):
         pool: Annotated[str | dict | None, Component('poolings')] = None,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1:
-            raise VireidError(
-                f'ModalityDiscriminator reads one feature and got {len(inputs)}', todo='fuse them with a neck first'
-            )
-        (spec,) = inputs
-        if spec.kind == 'vector' and pool is not None:
-            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
-        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
+        spec, self.pool = pooled_input('ModalityDiscriminator', inputs, build_part, pool)
         self.classifier = perceptron(spec.channels, hidden, len(MODALITIES))
 
     def forward(self, feature: Tensor) -> HeadOutput:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.heads.branch import Branch, Place
+from vireid.plugins.necks.matching import one_input
 from vireid.plugins.stripes import stripes
 
 
@@ -54,16 +55,13 @@ class PartHead(nn.Module):
         whole: bool = True,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'map':
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'PartHead reads one map and got: {given}', todo='use GlobalHead for a vector')
-        (spec,) = inputs
+        spec = one_input('PartHead', inputs, 'map', 'use GlobalHead for a vector')
         if parts < 0 or (parts == 0 and not whole):
-            raise VireidError(
+            raise WrongValue(
                 f'parts is {parts} and whole is {whole}', allowed='parts of at least 1, or 0 with whole=True'
             )
         if not 0 <= overlap < 1 or (overlap and parts < 2):
-            raise VireidError(
+            raise WrongValue(
                 f'overlap is {overlap} and parts is {parts}',
                 allowed='0 to 1 (exclusive); above 0 only with two or more parts',
             )

@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput, Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.image_networks import OTHER, initialize, of_modality, patch_layers, require_size
 
 
@@ -56,7 +56,7 @@ class PatchCritic(nn.Module):
     ) -> None:
         super().__init__()
         if len(inputs) != 2 or inputs[0].channels != inputs[1].channels:
-            raise VireidError(f'PatchCritic reads {len(inputs)} maps', allowed='two with equal channels: real and fake')
+            raise Mismatch(f'PatchCritic reads {len(inputs)} maps', allowed='two with equal channels: real and fake')
         require_size(inputs[0], doublings + scales, 2 if norm else 1, 'PatchCritic')
         self.modality = modality
         wide = channels * 2**doublings

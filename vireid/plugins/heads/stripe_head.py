@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
+from vireid.plugins.necks.matching import one_input
 
 
 class StripeHead(nn.Module):
@@ -28,15 +30,15 @@ class StripeHead(nn.Module):
         inputs: one joint map.
         num_identities: number of classes K.
         build_part: builds the pooling.
-        parts: number of stripes P.
-        channels: length C of the vector of each stripe.
+        parts: number of stripes P, at least 1.
+        channels: length C of the vector of each stripe, at least 1.
         pool: pooling of each stripe: a name in `poolings`, or a config.
         share_rows: what to do if `parts` does not divide the rows of the map. False is an error. True lets neighboring
             stripes share the row at their border: of H rows, stripe i gets those from i H / P (rounded down) to (i + 1)
             H / P (rounded up). With fewer rows than stripes, several stripes get the same row.
 
     Raises:
-        VireidError: if the input is not one map, a number is below 1, or `parts` does not divide the rows of the map.
+        Mismatch: if the input is not one map, or `parts` does not divide its rows.
     """
 
     def __init__(
@@ -44,18 +46,13 @@ class StripeHead(nn.Module):
         inputs: Sequence[FeatureSpec],
         num_identities: int,
         build_part: BuildPart,
-        parts: int = 6,
-        channels: int = 256,
+        parts: Annotated[int, Ge(1)] = 6,
+        channels: Annotated[int, Ge(1)] = 256,
         pool: Annotated[str | dict, Component('poolings')] = 'GeM',
         share_rows: bool = False,
     ) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'map':
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'StripeHead reads one map and got: {given}', todo='use GlobalHead for a vector')
-        if parts < 1 or channels < 1:
-            raise VireidError(f'parts is {parts} and channels is {channels}', allowed='integers of at least 1')
-        (spec,) = inputs
+        spec = one_input('StripeHead', inputs, 'map', 'use GlobalHead for a vector')
         self.share_rows = share_rows
         self.outputs = {'parts': parts, 'whole': 0}
         self.embedding_dim = parts * channels
@@ -89,7 +86,7 @@ class StripeHead(nn.Module):
         """Returns (first row, row after the last) of each stripe."""
         parts = self.outputs['parts']
         if height % parts and not self.share_rows:
-            raise VireidError(
+            raise Mismatch(
                 f'parts is {parts}, but the map has {height} row{"s" if height > 1 else ""}',
                 allowed='a number of parts that divides the rows: '
                 + ', '.join(str(n) for n in range(1, height + 1) if height % n == 0),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.plugins.necks.matching import one_input
 
 
 class VectorHead(nn.Module):
@@ -19,15 +19,12 @@ class VectorHead(nn.Module):
         inputs: one joint vector.
 
     Raises:
-        VireidError: if the input is not one vector.
+        Mismatch: if the input is not one vector.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
         super().__init__()
-        if len(inputs) != 1 or inputs[0].kind != 'vector':
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'VectorHead got: {given}', allowed='one vector', todo='pool a map with a neck first')
-        self.embedding_dim = inputs[0].channels
+        self.embedding_dim = one_input('VectorHead', inputs, 'vector', 'pool a map with a neck first').channels
 
     def forward(self, vector: Tensor) -> HeadOutput:
         return HeadOutput(feature=vector)  # (B, C)

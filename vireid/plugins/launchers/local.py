@@ -39,7 +39,7 @@ class Local:
         self._threads = threads
         self._commands: Sequence[JobCommand] = ()
         self._running: dict[int, tuple[subprocess.Popen[bytes], tuple[str, ...]]] = {}
-        self._ended: dict[int, int] = {}
+        self._ended: dict[int, int] = {}  # exit statuses
         self._stopped = False
 
     def submit(self, commands: Sequence[JobCommand]) -> None:
@@ -48,7 +48,7 @@ class Local:
         Raises:
             VireidError: if a command needs more GPUs than there are.
         """
-        self._commands = commands
+        self._commands, self._ended = commands, {}
         self._devices = max((command.devices for command in commands), default=1)
         if self._gpus and self._devices > len(self._gpus):
             raise VireidError(

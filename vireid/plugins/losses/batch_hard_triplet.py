@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Annotated
+
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.full_precision import full_precision
+from vireid.plugins.losses.unit_distances import one_vector
 
 
 class BatchHardTriplet(nn.Module):
@@ -20,23 +22,17 @@ class BatchHardTriplet(nn.Module):
         margin: at least 0; None selects the soft margin.
 
     Raises:
-        VireidError: if `margin` is negative, or, when called, if the feature has parts.
+        Mismatch: when called, if the feature has parts.
     """
 
     reads_parts = False
 
-    def __init__(self, margin: float | None = 0.3) -> None:
+    def __init__(self, margin: Annotated[float, Ge(0)] | None = 0.3) -> None:
         super().__init__()
-        if margin is not None and margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0, or None for the soft margin')
         self.margin = margin
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
-        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
-        if feature.ndim != 2:
-            raise VireidError(
-                'BatchHardTriplet reads one vector per image and got parts', todo='use it on a global head'
-            )
+        feature = one_vector('BatchHardTriplet', output)
         # under autocast the product would be in half precision, where distances of nearly equal vectors cancel
         with full_precision(feature):
             squared = feature.square().sum(dim=1)

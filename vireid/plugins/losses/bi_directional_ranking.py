@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.losses.unit_distances import distances, unit_feature
 
 
@@ -28,24 +28,18 @@ class BiDirectionalRanking(nn.Module):
         intra_margin: distance between two identities of one modality beyond which the constraint is 0; at least 0.
         intra_weight: weight of the intra-modality constraint, at least 0.
         intra_negative: which image n' is: `anchor` for the anchor's n, `positive` for the negative nearest to p.
-
-    Raises:
-        VireidError: if a number is negative.
     """
 
     reads_parts = False
 
     def __init__(
         self,
-        margin: float = 0.5,
-        intra_margin: float = 0.1,
-        intra_weight: float = 0.1,
+        margin: Annotated[float, Ge(0)] = 0.5,
+        intra_margin: Annotated[float, Ge(0)] = 0.1,
+        intra_weight: Annotated[float, Ge(0)] = 0.1,
         intra_negative: Literal['anchor', 'positive'] = 'anchor',
     ) -> None:
         super().__init__()
-        for name, value in (('margin', margin), ('intra_margin', intra_margin), ('intra_weight', intra_weight)):
-            if value < 0:
-                raise VireidError(f'{name} is {value}', allowed='a number of at least 0')
         self.margin, self.intra_margin = margin, intra_margin
         self.intra_weight, self.intra_negative = intra_weight, intra_negative
 

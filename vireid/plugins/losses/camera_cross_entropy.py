@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 class CameraCrossEntropy(nn.Module):
@@ -16,7 +16,7 @@ class CameraCrossEntropy(nn.Module):
     `CameraHead` outputs as its feature: column c - 1 is camera c.
 
     Raises:
-        VireidError: when called, if the batch has no camera numbers, or one of them has no score.
+        Mismatch: when called, if the batch has no camera numbers, or one of them has no score.
     """
 
     reads_parts = False
@@ -24,13 +24,13 @@ class CameraCrossEntropy(nn.Module):
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         scores = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))  # (B, cameras)
         if context.cameras is None:
-            raise VireidError(
+            raise Mismatch(
                 'CameraCrossEntropy needs camera numbers, but the batch has none',
                 todo='use a dataset with camera numbers',
             )
         wrong = context.cameras[(context.cameras < 1) | (context.cameras > scores.shape[1])]
         if len(wrong):
-            raise VireidError(
+            raise Mismatch(
                 f'an image has camera {int(wrong[0])}, but the classifier has {scores.shape[1]} cameras',
                 allowed=f'cameras 1 to {scores.shape[1]}',
                 todo='set cameras of the CameraHead to the largest camera number in the dataset',

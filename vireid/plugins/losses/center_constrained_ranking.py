@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.full_precision import full_precision
 from vireid.plugins.losses.unit_distances import distances, unit_feature
 
@@ -27,17 +27,12 @@ class CenterConstrainedRanking(nn.Module):
     Args:
         margin: at least 0.
         negatives: where to search for n: in the `other` modality, or in `both`.
-
-    Raises:
-        VireidError: if `margin` is negative.
     """
 
     reads_parts = False
 
-    def __init__(self, margin: float = 0.5, negatives: Literal['other', 'both'] = 'other') -> None:
+    def __init__(self, margin: Annotated[float, Ge(0)] = 0.5, negatives: Literal['other', 'both'] = 'other') -> None:
         super().__init__()
-        if margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0')
         self.margin, self.negatives = margin, negatives
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

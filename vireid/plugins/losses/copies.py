@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from vireid.core.types import Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.losses.unit_distances import one_vector
 
 
@@ -19,11 +19,11 @@ def split_copies(loss: str, output: HeadOutput, context: Context, least: int) ->
         least: number of copies that the loss needs.
 
     Raises:
-        VireidError: if the output has parts, or there are fewer copies.
+        Mismatch: if the output has parts, or there are fewer copies.
     """
     feature = one_vector(loss, output)
     if context.copies < least:
-        raise VireidError(
+        raise Mismatch(
             f'{loss} compares the copies of an image, but its head reads {context.copies} per image',
             allowed=f'at least {least}',
             todo='add a neck that returns copies, such as model.backbone.inserts.dee=dict(type="DEE", after="stage3")',

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.full_precision import full_precision
 from vireid.plugins.losses.unit_distances import unit_feature
 
@@ -24,18 +26,12 @@ class CosineTriplet(nn.Module):
     Args:
         margin: at least 0.
         pull: weight of the squares, at least 0.
-
-    Raises:
-        VireidError: if an argument is negative.
     """
 
     reads_parts = False
 
-    def __init__(self, margin: float = 0.5, pull: float = 1.0) -> None:
+    def __init__(self, margin: Annotated[float, Ge(0)] = 0.5, pull: Annotated[float, Ge(0)] = 1.0) -> None:
         super().__init__()
-        for name, value in (('margin', margin), ('pull', pull)):
-            if value < 0:
-                raise VireidError(f'{name} is {value}', allowed='a number of at least 0')
         self.margin, self.pull = margin, pull
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 class CrossEntropy(nn.Module):
@@ -16,18 +19,16 @@ class CrossEntropy(nn.Module):
         label_smoothing: label smoothing, 0 to 1 (exclusive).
 
     Raises:
-        VireidError: if `label_smoothing` is out of range, or, when called, if the head has no logits.
+        Mismatch: when called, if the head has no logits.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise VireidError(f'label_smoothing is {label_smoothing}', allowed='0 to 1 (exclusive)')
         self.label_smoothing = label_smoothing
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
         if output.logits is None:
-            raise VireidError(
+            raise Mismatch(
                 'CrossEntropy needs logits, but this head has no classifier',
                 todo='use a head with a classifier, or another loss',
             )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.losses.unit_distances import distances, squared_distances, unit_feature
 
 
@@ -21,17 +23,12 @@ class CrossModalContrastive(nn.Module):
         margin: distance beyond which a pair of different identities adds 0; 0 (exclusive) to 2.
         balanced: True averages positive and negative pairs separately and takes the mean of both, as if there were
             equally many of each; False averages over all pairs.
-
-    Raises:
-        VireidError: if `margin` is out of range.
     """
 
     reads_parts = False
 
-    def __init__(self, margin: float = 0.5, balanced: bool = True) -> None:
+    def __init__(self, margin: Annotated[float, Gt(0), Le(2)] = 0.5, balanced: bool = True) -> None:
         super().__init__()
-        if not 0 < margin <= 2:
-            raise VireidError(f'margin is {margin}', allowed='0 (exclusive) to 2, the largest distance')
         self.margin, self.balanced = margin, balanced
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

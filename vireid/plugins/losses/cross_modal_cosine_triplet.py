@@ -10,7 +10,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import MODALITIES, Context, HeadOutput, Modality
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 
 
 class CrossModalCosineTriplet(nn.Module):
@@ -30,7 +30,7 @@ class CrossModalCosineTriplet(nn.Module):
         among: modalities whose images are compared. If there is only one, its images are compared with each other.
 
     Raises:
-        VireidError: if `among` is empty or names one twice.
+        WrongValue: if `among` is empty or names one twice.
     """
 
     reads_parts = False
@@ -38,7 +38,7 @@ class CrossModalCosineTriplet(nn.Module):
     def __init__(self, margin: Annotated[float, Ge(0)] = 1.0, among: Sequence[Modality] = MODALITIES) -> None:
         super().__init__()
         if not among or len(set(among)) != len(among):
-            raise VireidError(f'among is {tuple(among)}', allowed='one or more different modalities')
+            raise WrongValue(f'among is {tuple(among)}', allowed='one or more different modalities')
         self.margin, self.among = margin, tuple(among)
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

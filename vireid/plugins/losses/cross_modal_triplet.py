@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.losses.unit_distances import distances, unit_feature
 
 
@@ -28,17 +28,18 @@ class CrossModalTriplet(nn.Module):
         normalize: whether to L2-normalize the features first.
 
     Raises:
-        VireidError: if `margin` is negative, or, when called, if the feature has parts.
+        Mismatch: when called, if the feature has parts.
     """
 
     reads_parts = False
 
     def __init__(
-        self, margin: float = 1.4, triplets: Literal['all', 'hardest'] = 'all', normalize: bool = False
+        self,
+        margin: Annotated[float, Ge(0)] = 1.4,
+        triplets: Literal['all', 'hardest'] = 'all',
+        normalize: bool = False,
     ) -> None:
         super().__init__()
-        if margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0')
         self.margin, self.triplets, self.normalize = margin, triplets, normalize
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

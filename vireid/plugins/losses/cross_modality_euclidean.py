@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
 from vireid.plugins.full_precision import full_precision
+from vireid.plugins.losses.unit_distances import one_vector
 
 
 class CrossModalityEuclidean(nn.Module):
@@ -24,7 +23,7 @@ class CrossModalityEuclidean(nn.Module):
             does not reduce it; False compares the features themselves.
 
     Raises:
-        VireidError: when called, if the feature has parts.
+        Mismatch: when called, if the feature has parts.
     """
 
     reads_parts = False
@@ -34,11 +33,7 @@ class CrossModalityEuclidean(nn.Module):
         self.normalize = normalize
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
-        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
-        if feature.ndim != 2:
-            raise VireidError(
-                'CrossModalityEuclidean reads one vector per image and got parts', todo='use it on a global head'
-            )
+        feature = one_vector('CrossModalityEuclidean', output)
         if self.normalize:
             feature = nn.functional.normalize(feature, dim=1)
         visible, infrared = context.rows(VISIBLE), context.rows(INFRARED)

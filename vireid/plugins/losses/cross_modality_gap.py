@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, Context, HeadOutput, Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
+from vireid.plugins.losses.unit_distances import one_vector
 
 
 class CrossModalityGap(nn.Module):
@@ -26,26 +30,19 @@ class CrossModalityGap(nn.Module):
         anchor: the modality that all others are compared with.
 
     Raises:
-        VireidError: if `margin` is negative; when called, if the feature has parts or the batch has no images of the
-            anchor modality.
+        Mismatch: when called, if the feature has parts or the batch has no images of the anchor modality.
     """
 
     reads_parts = False
 
-    def __init__(self, margin: float = 0.5, anchor: str = INFRARED) -> None:
+    def __init__(self, margin: Annotated[float, Ge(0)] = 0.5, anchor: str = INFRARED) -> None:
         super().__init__()
-        if margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0')
         self.margin, self.anchor = margin, anchor
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
-        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
-        if feature.ndim != 2:
-            raise VireidError(
-                'CrossModalityGap reads one vector per image and got parts', todo='use it on a global head'
-            )
+        feature = one_vector('CrossModalityGap', output)
         if self.anchor not in context.counts:
-            raise VireidError(
+            raise Mismatch(
                 f'anchor is {self.anchor!r}, but the batch has no such images', allowed=', '.join(context.counts)
             )
         unique = identities.unique()  # (I,)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import Context, HeadOutput, joint_order
-from vireid.errors import VireidError
 from vireid.plugins.full_precision import full_precision
 
 
@@ -25,15 +27,10 @@ class HeteroCenterTriplet(nn.Module):
 
     Args:
         margin: at least 0.
-
-    Raises:
-        VireidError: if `margin` is negative.
     """
 
-    def __init__(self, margin: float = 0.3) -> None:
+    def __init__(self, margin: Annotated[float, Ge(0)] = 0.3) -> None:
         super().__init__()
-        if margin < 0:
-            raise VireidError(f'margin is {margin}', allowed='a number of at least 0')
         self.margin = margin
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

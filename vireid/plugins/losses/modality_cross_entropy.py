@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import MODALITIES, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 class ModalityCrossEntropy(nn.Module):
@@ -27,7 +27,7 @@ class ModalityCrossEntropy(nn.Module):
         inverted: whether visible images count as infrared and infrared ones as visible.
 
     Raises:
-        VireidError: when called, if the feature is not (B, 2).
+        Mismatch: when called, if the feature is not (B, 2).
     """
 
     reads_parts = False
@@ -39,7 +39,7 @@ class ModalityCrossEntropy(nn.Module):
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         scores = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if scores.shape != (len(identities), len(MODALITIES)):
-            raise VireidError(
+            raise Mismatch(
                 f'ModalityCrossEntropy got a feature {tuple(scores.shape)} for {len(identities)} images',
                 allowed=f'one score for each of {", ".join(MODALITIES)}',
                 todo='use it on a ModalityDiscriminator',

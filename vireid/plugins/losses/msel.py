@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, HeadOutput, joint_order
-from vireid.errors import VireidError
+from vireid.errors import TooFew
 from vireid.plugins.losses.unit_distances import distances, one_vector
 
 
@@ -22,7 +22,7 @@ class MSEL(nn.Module):
     modality without terms is skipped. A batch in which no identity has images of two modalities gives 0.
 
     Raises:
-        VireidError: when called, if identities have images of two modalities, but none has two images of the same one:
+        TooFew: when called, if identities have images of two modalities, but none has two images of the same one:
             nothing could be learned from such batches.
     """
 
@@ -39,7 +39,7 @@ class MSEL(nn.Module):
         itself = torch.eye(len(feature), dtype=torch.bool, device=identity.device)
         own, others = identity & within & ~itself, identity & ~within
         if bool(others.any()) and not bool(own.any()):
-            raise VireidError(
+            raise TooFew(
                 'MSEL compares distances within and across modalities, but no identity of the batch has two images of '
                 'one modality',
                 allowed='batches with at least 2 images of an identity in a modality',

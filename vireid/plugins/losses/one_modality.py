@@ -11,7 +11,7 @@ from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Context, HeadOutput, Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.interfaces import Loss
 
 
@@ -24,7 +24,7 @@ class OneModality(nn.Module):
         loss: a name in `losses`, or a config.
 
     Raises:
-        VireidError: when called, if the batch has no images of the modality.
+        Mismatch: when called, if the batch has no images of the modality.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class OneModality(nn.Module):
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         rows = context.rows(self.modality)
         if rows.start == rows.stop:
-            raise VireidError(f'OneModality reads {self.modality} images, but the batch has none')
+            raise Mismatch(f'OneModality reads {self.modality} images, but the batch has none')
         logits = None if output.logits is None else output.logits[rows]
         own = replace(output, feature=output.feature[rows], logits=logits)
         if not self._contextual:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 class PairCrossEntropy(nn.Module):
@@ -22,21 +25,19 @@ class PairCrossEntropy(nn.Module):
         threshold: similarity at which both answers are equally likely.
 
     Raises:
-        VireidError: if `scale` is not above 0, or, when called, if the feature is not (B, B).
+        Mismatch: when called, if the feature is not (B, B).
     """
 
     reads_parts = False
 
-    def __init__(self, scale: float = 5.0, threshold: float = 0.5) -> None:
+    def __init__(self, scale: Annotated[float, Gt(0)] = 5.0, threshold: float = 0.5) -> None:
         super().__init__()
-        if not scale > 0:
-            raise VireidError(f'scale is {scale}', allowed='a number above 0')
         self.scale, self.threshold = scale, threshold
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         similarity = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if similarity.shape != (len(identities), len(identities)):
-            raise VireidError(
+            raise Mismatch(
                 f'PairCrossEntropy got a feature {tuple(similarity.shape)} for {len(identities)} images',
                 allowed='the similarity between all images, (B, B)',
                 todo="use it on a head with such an output: CorrelationHead, with reads='pairs'",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.generalized_similarity import generalized_similarity
 
 
@@ -23,7 +23,7 @@ class PairHinge(nn.Module):
     Its input is the output of `GeneralizedSimilarity` as a feature, (B, 2r + 2), visible images first.
 
     Raises:
-        VireidError: when called, if the feature has parts or an odd length.
+        Mismatch: when called, if the feature has parts or an odd length.
     """
 
     reads_parts = False
@@ -31,7 +31,7 @@ class PairHinge(nn.Module):
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if feature.ndim != 2 or feature.shape[1] % 2 or feature.shape[1] < 4:
-            raise VireidError(
+            raise Mismatch(
                 f'PairHinge got a feature {tuple(feature.shape)}',
                 allowed='the output of GeneralizedSimilarity, (B, 2r + 2)',
                 todo='use it on a VectorHead whose input is the neck GeneralizedSimilarity',

@@ -27,7 +27,7 @@ def weighted_distances(loss: str, output: HeadOutput, identities: Tensor) -> tup
         but finite.
 
     Raises:
-        VireidError: if the output has parts.
+        Mismatch: if the output has parts.
     """
     feature = one_vector(loss, output)
     distance = distances(feature, feature)  # (B, B)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.types import HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
 
 
@@ -18,11 +18,11 @@ def one_vector(loss: str, output: HeadOutput) -> Tensor:
         output: output of the head.
 
     Raises:
-        VireidError: if the output has parts.
+        Mismatch: if the output has parts.
     """
     feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
     if feature.ndim != 2:
-        raise VireidError(
+        raise Mismatch(
             f'{loss} reads one vector per image and got parts', todo='set reads to an output with one vector'
         )
     return feature

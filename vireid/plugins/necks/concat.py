@@ -18,7 +18,7 @@ class Concat(nn.Module):
         inputs: two or more joint features.
 
     Raises:
-        VireidError: if there are fewer than two inputs, or they differ in kind or size.
+        Mismatch: if there are fewer than two inputs, or they differ in kind or size.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:

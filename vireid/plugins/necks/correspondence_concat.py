@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, Modality, joint_order
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class CorrespondenceConcat(nn.Module):
@@ -23,14 +23,14 @@ class CorrespondenceConcat(nn.Module):
         inputs: one paired feature.
 
     Raises:
-        VireidError: unless there is exactly one input.
+        Mismatch: unless there is exactly one input.
     """
 
     layout = 'paired'
 
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
         super().__init__()
-        (spec,) = require_one('CorrespondenceConcat', inputs)
+        spec = one_input('CorrespondenceConcat', inputs)
         self.output = replace(spec, layout='joint')
 
     def forward(self, streams: dict[Modality, Tensor], context: Context) -> Tensor:

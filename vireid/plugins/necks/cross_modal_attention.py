@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
-from vireid.plugins.necks.matching import require_one
+from vireid.errors import Mismatch
+from vireid.plugins.necks.matching import one_input
 
 
 class CrossModalAttention(nn.Module):
@@ -26,15 +26,15 @@ class CrossModalAttention(nn.Module):
             works only in training, like GLFM.
 
     Raises:
-        VireidError: if the input is not one vector whose length is a multiple of `num_heads`; when called, if it needs
+        Mismatch: if the input is not one vector whose length is a multiple of `num_heads`; when called, if it needs
             identities and they are unknown.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], num_heads: int = 4, same_identity: bool = True) -> None:
         super().__init__()
-        (spec,) = require_one('CrossModalAttention', inputs)
+        spec = one_input('CrossModalAttention', inputs)
         if num_heads < 1 or spec.kind != 'vector' or spec.channels % num_heads:
-            raise VireidError(
+            raise Mismatch(
                 f'CrossModalAttention with {num_heads} heads got a {spec.kind} of {spec.channels}',
                 allowed='a vector whose length is a multiple of num_heads',
                 todo='change num_heads, or the channels of its input',
@@ -52,7 +52,7 @@ class CrossModalAttention(nn.Module):
         looks_at = modality[:, None] != modality[None, :]  # (B, B)
         if self.same_identity:
             if context.identities is None:
-                raise VireidError('CrossModalAttention needs identities, which are available only in training')
+                raise Mismatch('CrossModalAttention needs identities, which are available only in training')
             looks_at = looks_at & (context.identities[:, None] == context.identities[None, :])
         q, k, v = (
             layer(nodes).unflatten(1, (self.num_heads, -1)).transpose(0, 1)  # (M, B, C/M)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.matching import require_maps
 
 DILATIONS = (1, 2, 3)
@@ -34,7 +34,7 @@ class DEE(nn.Module):
         dropout: probability with which values of all copies are dropped; 0.01 in the released code.
 
     Raises:
-        VireidError: if the input is not one map, or has fewer than 4 channels.
+        Mismatch: if the input is not one map, or has fewer than 4 channels.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class DEE(nn.Module):
         branches: Annotated[int, Ge(1)] = 2,
         combine: Literal['mean', 'sum'] = 'mean',
         bias: bool = False,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.01,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.01,
     ) -> None:
         super().__init__()
         (spec,) = require_maps('DEE', inputs, 1)
         inner = spec.channels // 4
         if inner < 1:
-            raise VireidError(f'DEE reads a map of {spec.channels} channels', allowed='at least 4')
+            raise Mismatch(f'DEE reads a map of {spec.channels} channels', allowed='at least 4')
         self.branches, self.combine = branches, combine
         # all branches at once: the i-th C / 4 channels, and the i-th group, are those of branch i
         self.dilated = nn.ModuleList(

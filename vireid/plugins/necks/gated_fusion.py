@@ -22,7 +22,7 @@ class GatedFusion(nn.Module):
         inputs: two or more vectors of the same length C.
 
     Raises:
-        VireidError: if the inputs are not two or more vectors of the same length.
+        Mismatch: if the inputs are not two or more vectors of the same length.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import MODALITIES, Context, FeatureSpec, Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class GeneralizedSimilarity(nn.Module):
@@ -34,18 +34,14 @@ class GeneralizedSimilarity(nn.Module):
         modalities: image channels by modality.
 
     Raises:
-        VireidError: if the input is not one vector, or there are modalities other than visible and infrared.
+        Mismatch: if the input is not one vector, or there are modalities other than visible and infrared.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int]) -> None:
         super().__init__()
-        (spec,) = require_one('GeneralizedSimilarity', inputs)
-        if spec.kind != 'vector':
-            raise VireidError(
-                'GeneralizedSimilarity reads a vector and got a map', todo='pool it first, e.g. with StageEmbedding'
-            )
+        spec = one_input('GeneralizedSimilarity', inputs, 'vector', 'pool it first, e.g. with StageEmbedding')
         if others := sorted(set(modalities) - set(MODALITIES)):
-            raise VireidError(
+            raise Mismatch(
                 f'GeneralizedSimilarity has no layer for the modality {", ".join(others)}',
                 allowed=' and '.join(MODALITIES),
                 todo='remove the view or the translator that adds it',

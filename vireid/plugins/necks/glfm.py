@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
-from vireid.plugins.necks.matching import require_one
+from vireid.errors import Mismatch
+from vireid.plugins.necks.matching import one_input
 
 
 class GLFM(nn.Module):
@@ -24,26 +26,25 @@ class GLFM(nn.Module):
 
     Args:
         inputs: one vector of even length C.
-        num_heads: number of attention heads M, each with its own h and w.
+        num_heads: number of attention heads M, each with its own h and w; at least 1.
         negative_slope: negative slope of the LeakyReLU.
 
     Raises:
-        VireidError: if the input is not one vector of even length, or `num_heads` is below 1; when called, if the
-            identities are unknown.
+        Mismatch: if the input is not one vector of even length; when called, if the identities are unknown.
     """
 
     train_only = True
 
-    def __init__(self, inputs: Sequence[FeatureSpec], num_heads: int = 4, negative_slope: float = 0.2) -> None:
+    def __init__(
+        self, inputs: Sequence[FeatureSpec], num_heads: Annotated[int, Ge(1)] = 4, negative_slope: float = 0.2
+    ) -> None:
         super().__init__()
-        (spec,) = require_one('GLFM', inputs)
+        spec = one_input('GLFM', inputs)
         if spec.kind != 'vector' or spec.channels % 2:
-            raise VireidError(
+            raise Mismatch(
                 f'GLFM reads a vector of even length and got a {spec.kind} of {spec.channels}',
                 todo='set an even number of channels in its input neck',
             )
-        if num_heads < 1:
-            raise VireidError(f'num_heads is {num_heads}', allowed='an integer of at least 1')
         self.output = spec
         self.num_heads, self.inner = num_heads, spec.channels // 2
         self.negative_slope = negative_slope
@@ -57,7 +58,7 @@ class GLFM(nn.Module):
 
     def forward(self, nodes: Tensor, context: Context) -> Tensor:
         if context.identities is None:
-            raise VireidError(
+            raise Mismatch(
                 'GLFM needs identities, which are available only in training', todo='keep it out of the embedding'
             )
         h = self.h(nodes).unflatten(1, (self.num_heads, self.inner))  # (K, M, C/2)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.graph_layer import GraphLayer
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import pooled_input
 
 
 class GraphAttention(nn.Module):
@@ -25,15 +26,15 @@ class GraphAttention(nn.Module):
     Args:
         inputs: one vector, or one map, which is pooled.
         build_part: builds the pooling.
-        channels: length D of each head's output; the output vector has length `num_heads` * D.
-        num_heads: number of attention heads.
+        channels: length D of each head's output, at least 1; the output vector has length `num_heads` * D.
+        num_heads: number of attention heads, at least 1.
         negative_slope: negative slope of the LeakyReLU.
         dropout: dropout rate of the nodes and of the attention, 0 to 1 (exclusive).
         pool: pooling of a map: a name in `poolings`, or a config; None means `Average`. Leave it None for a vector.
 
     Raises:
-        VireidError: if there is not exactly one input, `pool` is set for a vector, or a number is out of range; when
-            called, if the identities are unknown.
+        Mismatch: if there is not exactly one input, or `pool` is set for a vector; when called, if the identities are
+            unknown.
     """
 
     train_only = True
@@ -42,25 +43,20 @@ class GraphAttention(nn.Module):
         self,
         inputs: Sequence[FeatureSpec],
         build_part: BuildPart,
-        channels: int = 512,
-        num_heads: int = 4,
+        channels: Annotated[int, Ge(1)] = 512,
+        num_heads: Annotated[int, Ge(1)] = 4,
         negative_slope: float = 0.2,
-        dropout: float = 0.2,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.2,
         pool: Annotated[str | dict | None, Component('poolings')] = None,
     ) -> None:
         super().__init__()
-        (spec,) = require_one('GraphAttention', inputs)
-        if spec.kind == 'vector' and pool is not None:
-            raise VireidError(
-                f'pool is {pool!r}, but GraphAttention reads a vector, which is not pooled', todo='remove pool'
-            )
-        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
+        spec, self.pool = pooled_input('GraphAttention', inputs, build_part, pool)
         self.layer = GraphLayer(spec.channels, channels, num_heads, negative_slope, dropout)
         self.output = FeatureSpec(num_heads * channels)
 
     def forward(self, feature: Tensor, context: Context) -> Tensor:
         if context.identities is None:
-            raise VireidError(
+            raise Mismatch(
                 'GraphAttention needs identities, which are available only in training',
                 todo='keep it out of the embedding',
             )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
-
 
 class GraphLayer(nn.Module):
     """Attention heads that mix projected nodes of a batch (Velickovic et al., 2018, arXiv 1710.10903), as in DDAG.
@@ -21,20 +19,12 @@ class GraphLayer(nn.Module):
         num_heads: number of heads M, each with its own W and a; at least 1.
         negative_slope: negative slope of the LeakyReLU.
         dropout: dropout rate of the nodes and of the attention, 0 to 1 (exclusive).
-
-    Raises:
-        VireidError: if `channels`, `num_heads` or `dropout` is out of range.
     """
 
     def __init__(
         self, in_channels: int, channels: int, num_heads: int = 1, negative_slope: float = 0.2, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        for name, value in (('channels', channels), ('num_heads', num_heads)):
-            if value < 1:
-                raise VireidError(f'{name} is {value}', allowed='an integer of at least 1')
-        if not 0 <= dropout < 1:
-            raise VireidError(f'dropout is {dropout}', allowed='0 to 1 (exclusive)')
         self.num_heads, self.channels, self.negative_slope = num_heads, channels, negative_slope
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(in_channels, num_heads * channels, bias=False)  # W of every head

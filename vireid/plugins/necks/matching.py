@@ -1,11 +1,15 @@
-"""Checks of the inputs of necks."""
+"""Checks of the inputs of necks and heads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+from torch import nn
+
+from vireid.core.registry.components import BuildPart
 from vireid.core.types import FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 def describe(inputs: Sequence[FeatureSpec]) -> str:
@@ -16,15 +20,47 @@ def describe(inputs: Sequence[FeatureSpec]) -> str:
     )
 
 
-def require_one(name: str, inputs: Sequence[FeatureSpec]) -> Sequence[FeatureSpec]:
-    """Returns the inputs.
+def one_input(
+    name: str, inputs: Sequence[FeatureSpec], kind: Literal['map', 'vector'] | None = None, todo: str | None = None
+) -> FeatureSpec:
+    """Returns the only input.
+
+    Args:
+        name: name of the neck or head, for messages.
+        inputs: specs of its inputs.
+        kind: what it reads; None for either.
+        todo: what to do with an input of the other kind.
 
     Raises:
-        VireidError: unless there is exactly one.
+        Mismatch: unless there is exactly one, of this kind.
     """
     if len(inputs) != 1:
-        raise VireidError(f'{name} reads one feature and got {len(inputs)}', todo='name one, or fuse them first')
-    return inputs
+        raise Mismatch(f'{name} reads one feature and got {len(inputs)}', todo='name one, or fuse them first')
+    if kind not in (None, inputs[0].kind):
+        raise Mismatch(f'{name} reads a {kind} and got a {describe(inputs)}', todo=todo)
+    return inputs[0]
+
+
+def pooled_input(
+    name: str, inputs: Sequence[FeatureSpec], build_part: BuildPart, pool: str | dict | None
+) -> tuple[FeatureSpec, nn.Module]:
+    """Returns the only input, and the pooling of a map or the identity of a vector.
+
+    Args:
+        name: name of the neck or head, for messages.
+        inputs: specs of its inputs.
+        build_part: builds the pooling.
+        pool: pooling of a map; None means `Average`.
+
+    Raises:
+        Mismatch: unless there is exactly one, or if `pool` is set for a vector.
+    """
+    spec = one_input(name, inputs)
+    if spec.kind == 'map':
+        return spec, build_part('poolings', pool or 'Average', 'pool')
+    if pool is not None:
+        raise Mismatch(f'pool is {pool!r}, but {name} reads a vector, which is not pooled', todo='remove pool')
+    return spec, nn.Identity()
 
 
 def require_maps(name: str, inputs: Sequence[FeatureSpec], count: int) -> Sequence[FeatureSpec]:
@@ -36,11 +72,11 @@ def require_maps(name: str, inputs: Sequence[FeatureSpec], count: int) -> Sequen
         count: number of maps that it reads.
 
     Raises:
-        VireidError: unless there are `count`, all of them maps.
+        Mismatch: unless there are `count`, all of them maps.
     """
     if len(inputs) != count or any(spec.kind != 'map' for spec in inputs):
         expected = 'one map' if count == 1 else f'{count} maps'
-        raise VireidError(f'{name} got: {describe(inputs) or "no feature"}', allowed=expected)
+        raise Mismatch(f'{name} got: {describe(inputs) or "no feature"}', allowed=expected)
     return inputs
 
 
@@ -48,11 +84,11 @@ def common_size(name: str, inputs: Sequence[FeatureSpec]) -> tuple[int, int] | N
     """Returns the common size of the maps, or None if no size is known.
 
     Raises:
-        VireidError: if two known sizes differ.
+        Mismatch: if two known sizes differ.
     """
     known = {spec.size for spec in inputs if spec.size is not None}
     if len(known) > 1:
-        raise VireidError(
+        raise Mismatch(
             f'{name} got maps of different sizes: {describe(inputs)}',
             todo='pool them to vectors first, e.g. with StageEmbedding',
         )
@@ -63,12 +99,12 @@ def require_one_kind(name: str, inputs: Sequence[FeatureSpec]) -> None:
     """Checks that there are two or more inputs, all vectors or all maps.
 
     Raises:
-        VireidError: if not.
+        Mismatch: if not.
     """
     if len(inputs) < 2:
-        raise VireidError(f'{name} fuses two or more features and got {len(inputs)}', todo='name more inputs')
+        raise Mismatch(f'{name} fuses two or more features and got {len(inputs)}', todo='name more inputs')
     if len({spec.kind for spec in inputs}) > 1:
-        raise VireidError(
+        raise Mismatch(
             f'{name} fuses features of the same kind and got: {describe(inputs)}',
             todo='pool the maps to vectors first, e.g. with StageEmbedding',
         )
@@ -78,12 +114,12 @@ def require_equal(name: str, inputs: Sequence[FeatureSpec]) -> None:
     """Checks that there are two or more inputs of the same shape.
 
     Raises:
-        VireidError: if not.
+        Mismatch: if not.
     """
     require_one_kind(name, inputs)
     common_size(name, inputs)
     if len({spec.channels for spec in inputs}) > 1:
-        raise VireidError(
+        raise Mismatch(
             f'{name} fuses features with the same number of channels and got: {describe(inputs)}',
             todo='project them to the same number of channels first, e.g. with StageEmbedding',
         )
@@ -93,11 +129,11 @@ def require_vectors(name: str, inputs: Sequence[FeatureSpec]) -> None:
     """Checks that there are two or more vectors of the same length.
 
     Raises:
-        VireidError: if not.
+        Mismatch: if not.
     """
     require_equal(name, inputs)
     if inputs[0].kind != 'vector':
-        raise VireidError(
+        raise Mismatch(
             f'{name} fuses vectors and got: {describe(inputs)}',
             todo='pool the maps to vectors first, e.g. with StageEmbedding',
         )

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.necks.matching import require_maps
 
 
@@ -54,7 +54,7 @@ class MFA(nn.Module):
         low, high = require_maps('MFA', inputs, 2)
         if low.channels < reduction or (fold and low.channels % reduction):
             allowed = f'a divisor of {low.channels}' if fold else f'at most {low.channels}'
-            raise VireidError(f'reduction is {reduction}', allowed=f'{allowed}, the channels of the input')
+            raise WrongValue(f'reduction is {reduction}', allowed=f'{allowed}, the channels of the input')
         self.softmax, self.groups = softmax, reduction if fold else 1
         if low.size and high.size:  # raises before any data is read
             _strides(low.size, high.size)
@@ -87,7 +87,7 @@ class MFA(nn.Module):
 
     def _require_foldable(self, size: Sequence[int]) -> None:
         if size[0] * size[1] % self.groups:
-            raise VireidError(
+            raise Mismatch(
                 f'MFA with fold reads a map of {size[0]} x {size[1]}, whose positions {self.groups} does not divide',
                 todo='set fold=False, or change images.size',
             )
@@ -124,7 +124,7 @@ def _strides(low: Sequence[int], high: Sequence[int]) -> tuple[int, int]:
     """Returns how many rows and columns of the input there are for each of the output, rounded up."""
     rows, columns = (-(-n // m) for n, m in zip(low, high, strict=True))
     if (-(-low[0] // rows), -(-low[1] // columns)) != tuple(high):
-        raise VireidError(
+        raise Mismatch(
             f'MFA reads an input of {low[0]} x {low[1]} and an output of {high[0]} x {high[1]}',
             allowed='an output that has every n-th cell of the input',
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.necks.matching import require_vectors
 
 
@@ -33,7 +33,7 @@ class MLFM(nn.Module):
         super().__init__()
         require_vectors('MLFM', inputs)
         if reduction < 1:
-            raise VireidError(f'reduction is {reduction}', allowed='an integer of at least 1')
+            raise WrongValue(f'reduction is {reduction}', allowed='an integer of at least 1')
         self.output = inputs[0]
         width = len(inputs) * self.output.channels
         self.mask = (

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, Modality
-from vireid.errors import VireidError
-from vireid.plugins.necks.matching import require_one
+from vireid.errors import Mismatch
+from vireid.plugins.necks.matching import one_input
 
 
 class ModalityCentering(nn.Module):
@@ -23,17 +23,12 @@ class ModalityCentering(nn.Module):
         modalities: image channels by modality; each modality gets a mean.
 
     Raises:
-        VireidError: if the input is not one vector, or, when called, if a modality has no mean.
+        Mismatch: if the input is not one vector, or, when called, if a modality has no mean.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int]) -> None:
         super().__init__()
-        (spec,) = require_one('ModalityCentering', inputs)
-        if spec.kind != 'vector':
-            raise VireidError(
-                'ModalityCentering reads a vector and got a map',
-                todo='pool it first, e.g. with StripeEmbedding',
-            )
+        spec = one_input('ModalityCentering', inputs, 'vector', 'pool it first, e.g. with StripeEmbedding')
         self.output = spec
         self.modalities = tuple(modalities)
         for modality in modalities:
@@ -42,7 +37,7 @@ class ModalityCentering(nn.Module):
     def forward(self, vector: Tensor, context: Context) -> Tensor:
         unknown = sorted(set(context.counts) - set(self.modalities))
         if unknown:
-            raise VireidError(f'no mean for modality {unknown}', allowed=', '.join(self.modalities))
+            raise Mismatch(f'no mean for modality {unknown}', allowed=', '.join(self.modalities))
         return torch.cat([vector[context.rows(m)] - getattr(self, f'mean_{m}') for m in context.counts])  # (B, C)
 
     def fit(self, vector: Tensor, context: Context) -> None:

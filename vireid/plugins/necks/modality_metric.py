@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, Modality
-from vireid.errors import VireidError
-from vireid.plugins.necks.matching import require_one
+from vireid.errors import Mismatch, WrongValue
+from vireid.plugins.necks.matching import one_input
 
 
 class ModalityMetric(nn.Module):
@@ -36,13 +36,9 @@ class ModalityMetric(nn.Module):
         self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int], channels: int | None = None
     ) -> None:
         super().__init__()
-        (spec,) = require_one('ModalityMetric', inputs)
-        if spec.kind != 'vector':
-            raise VireidError(
-                'ModalityMetric reads a vector and got a map', todo='pool it first, e.g. with StageEmbedding'
-            )
+        spec = one_input('ModalityMetric', inputs, 'vector', 'pool it first, e.g. with StageEmbedding')
         if channels is not None and not 1 <= channels <= spec.channels:
-            raise VireidError(f'channels is {channels}', allowed=f'1 to {spec.channels}, or None to keep the length')
+            raise WrongValue(f'channels is {channels}', allowed=f'1 to {spec.channels}, or None to keep the length')
         self.output = FeatureSpec(channels or spec.channels)
         self.metrics = nn.ModuleDict(
             {m: nn.Linear(spec.channels, self.output.channels, bias=False) for m in modalities}
@@ -53,5 +49,5 @@ class ModalityMetric(nn.Module):
     def forward(self, vector: Tensor, context: Context) -> Tensor:
         unknown = sorted(set(context.counts) - set(self.metrics))
         if unknown:
-            raise VireidError(f'no metric for modality {unknown}', allowed=', '.join(self.metrics))
+            raise Mismatch(f'no metric for modality {unknown}', allowed=', '.join(self.metrics))
         return torch.cat([self.metrics[m](vector[context.rows(m)]) for m in context.counts])  # (B, channels)

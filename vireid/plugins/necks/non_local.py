@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.necks.matching import require_maps
 
 
@@ -36,7 +36,7 @@ class NonLocal(nn.Module):
         self.output, width = spec, spec.channels
         inner = width // 2 if channels is None else channels
         if not 1 <= inner <= width:
-            raise VireidError(f'channels is {inner}', allowed=f'1 to {width}, those of the map')
+            raise WrongValue(f'channels is {inner}', allowed=f'1 to {width}, those of the map')
         self.theta = nn.Conv2d(width, inner, 1)
         self.phi = nn.Conv2d(width, inner, 1)
         self.g = nn.Conv2d(width, inner, 1)

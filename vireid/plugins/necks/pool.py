@@ -22,7 +22,7 @@ class Pool(nn.Module):
         pool: a name in `poolings`, or a config.
 
     Raises:
-        VireidError: if the input is not one map.
+        Mismatch: if the input is not one map.
     """
 
     def __init__(

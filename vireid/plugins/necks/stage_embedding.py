@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 
 
 class StageEmbedding(nn.Module):
@@ -22,26 +22,22 @@ class StageEmbedding(nn.Module):
     Args:
         inputs: one joint map.
         build_part: builds the pooling.
-        channels: length C of the vector; 1024 in the paper.
+        channels: length C of the vector, at least 1; 1024 in the paper.
         pool: a name in `poolings`, or a config.
 
     Raises:
-        VireidError: if the input is not one map, or `channels` is below 1.
+        Mismatch: if the input is not one map.
     """
 
     def __init__(
         self,
         inputs: Sequence[FeatureSpec],
         build_part: BuildPart,
-        channels: int = 1024,
+        channels: Annotated[int, Ge(1)] = 1024,
         pool: Annotated[str | dict, Component('poolings')] = 'Average',
     ) -> None:
         super().__init__()
-        (spec,) = require_one('StageEmbedding', inputs)
-        if channels < 1:
-            raise VireidError(f'channels is {channels}', allowed='an integer of at least 1')
-        if spec.kind != 'map':
-            raise VireidError('StageEmbedding reads a map and got a vector', todo='read a stage of the backbone')
+        spec = one_input('StageEmbedding', inputs, 'map', 'read a stage of the backbone')
         self.pool = build_part('poolings', pool, 'pool')
         self.fc = nn.Linear(spec.channels, channels)
         self.output = FeatureSpec(channels)

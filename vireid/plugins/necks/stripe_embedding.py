@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
-from vireid.plugins.necks.matching import require_one
+from vireid.plugins.necks.matching import one_input
 from vireid.plugins.stripes import stripes
 
 
@@ -29,22 +29,18 @@ class StripeEmbedding(nn.Module):
         pool: pooling of a stripe: a name in `poolings`, or a config.
 
     Raises:
-        VireidError: if the input is not one map, or `parts` is out of range.
+        VireidError: if the input is not one map, or has fewer rows than `parts`.
     """
 
     def __init__(
         self,
         inputs: Sequence[FeatureSpec],
         build_part: BuildPart,
-        parts: int = 6,
+        parts: Annotated[int, Ge(1)] = 6,
         pool: Annotated[str | dict, Component('poolings')] = 'Average',
     ) -> None:
         super().__init__()
-        (spec,) = require_one('StripeEmbedding', inputs)
-        if spec.kind != 'map':
-            raise VireidError('StripeEmbedding reads a map and got a vector', todo='read a stage of the backbone')
-        if parts < 1:
-            raise VireidError(f'parts is {parts}', allowed='an integer of at least 1')
+        spec = one_input('StripeEmbedding', inputs, 'map', 'read a stage of the backbone')
         if spec.size is not None:
             stripes(spec.size[0], parts)  # raises before any data is read
         self.parts = parts

@@ -20,7 +20,7 @@ class Sum(nn.Module):
         normalize: True L2-normalizes the sum along the channels, as MLFM does.
 
     Raises:
-        VireidError: if there are fewer than two inputs, or they differ in kind, channels or size.
+        Mismatch: if there are fewer than two inputs, or they differ in kind, channels or size.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], normalize: bool = False) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError
-from vireid.plugins.necks.matching import require_one
+from vireid.errors import Mismatch, TooFew
+from vireid.plugins.necks.matching import one_input
 
 
 class WithinIdentityWhitening(nn.Module):
@@ -29,26 +31,23 @@ class WithinIdentityWhitening(nn.Module):
         shrinkage: weight of the mean variance in S, above 0 and up to 1. At 1 only the scale changes.
 
     Raises:
-        VireidError: if the input is not one vector, `groups` does not divide its length, or `shrinkage` is out of
-            range.
+        Mismatch: if the input is not one vector, or `groups` does not divide its length.
     """
 
     needs_identities = True
 
-    def __init__(self, inputs: Sequence[FeatureSpec], groups: int = 1, shrinkage: float = 0.2) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[FeatureSpec],
+        groups: int = 1,
+        shrinkage: Annotated[float, Gt(0), Le(1)] = 0.2,
+    ) -> None:
         super().__init__()
-        (spec,) = require_one('WithinIdentityWhitening', inputs)
-        if spec.kind != 'vector':
-            raise VireidError(
-                'WithinIdentityWhitening reads a vector and got a map',
-                todo='pool it first, e.g. with StripeEmbedding',
-            )
+        spec = one_input('WithinIdentityWhitening', inputs, 'vector', 'pool it first, e.g. with StripeEmbedding')
         if groups < 1 or spec.channels % groups:
-            raise VireidError(
+            raise Mismatch(
                 f'groups is {groups}, but the vector has {spec.channels} channels', allowed='a divisor of that number'
             )
-        if not 0 < shrinkage <= 1:
-            raise VireidError(f'shrinkage is {shrinkage}', allowed='above 0, up to 1')
         self.output, self.groups, self.shrinkage = spec, groups, shrinkage
         self.matrix: Tensor
         self.register_buffer('matrix', torch.eye(spec.channels // groups))  # L
@@ -64,12 +63,12 @@ class WithinIdentityWhitening(nn.Module):
             VireidError: if there are no identities, or none has two images.
         """
         if context.identities is None:
-            raise VireidError('WithinIdentityWhitening is fitted to labeled images, but these have no identities')
+            raise Mismatch('WithinIdentityWhitening is fitted to labeled images, but these have no identities')
         pieces = vector.double().unflatten(1, (self.groups, -1))  # (N, G, C / G)
         _, label = context.identities.unique(return_inverse=True)
         count = torch.bincount(label).to(pieces)
         if count.max() < 2:
-            raise VireidError(
+            raise TooFew(
                 'WithinIdentityWhitening: no identity has two images',
                 todo='provide several images per identity, or remove this neck',
             )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
 from vireid.plugins.full_precision import full_precision
 
 
@@ -19,15 +21,12 @@ class GeM(nn.Module):
         p: initial exponent, 1 to 64.
         learn: False keeps p fixed.
         eps: smallest value, above 0.
-
-    Raises:
-        VireidError: if `p` or `eps` is out of range.
     """
 
-    def __init__(self, p: float = 3.0, learn: bool = True, eps: float = 1e-6) -> None:
+    def __init__(
+        self, p: Annotated[float, Ge(1), Le(64)] = 3.0, learn: bool = True, eps: Annotated[float, Gt(0)] = 1e-6
+    ) -> None:
         super().__init__()
-        if not 1 <= p <= 64 or eps <= 0:
-            raise VireidError(f'p is {p} and eps is {eps}', allowed='p from 1 to 64, eps above 0')
         self.p = nn.Parameter(torch.tensor(float(p)), requires_grad=learn)
         self.eps = eps
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 
 
 class Mixed(nn.Module):
@@ -16,15 +16,13 @@ class Mixed(nn.Module):
         learn: True learns the share through a sigmoid, so it must not start at 0 or 1.
 
     Raises:
-        VireidError: if `share` is out of range.
+        WrongValue: if `share` is out of range.
     """
 
     def __init__(self, share: float = 0.5, learn: bool = False) -> None:
         super().__init__()
         if not 0 <= share <= 1 or (learn and share in (0, 1)):
-            raise VireidError(
-                f'share is {share}', allowed='0 to 1' + (', both exclusive, to learn it' if learn else '')
-            )
+            raise WrongValue(f'share is {share}', allowed='0 to 1' + (', both exclusive, to learn it' if learn else ''))
         self.fixed = None if learn else float(share)
         if learn:
             self.logit = nn.Parameter(torch.logit(torch.tensor(float(share))))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.heads.contrast import contrast
 from vireid.plugins.heads.correlation_head import CorrelationHead, split
 
@@ -24,31 +26,31 @@ class ContrastiveCorrelation:
 
     Args:
         model: the model; its `CorrelationHead` says how to split an embedding.
-        channels: channels of the tensors; None takes them from the head.
-        kernels: number of kernels per image; None takes it from the head.
+        channels: channels of the tensors, at least 1; None takes them from the head.
+        kernels: number of kernels per image, at least 1; None takes it from the head.
 
     Raises:
-        VireidError: if `channels` or `kernels` is None and the model does not have exactly one `CorrelationHead`, or
-            one of them is below 1.
+        Mismatch: if `channels` or `kernels` is None and the model does not have exactly one `CorrelationHead`.
     """
 
     name = 'contrastive correlation'
 
-    def __init__(self, model: nn.Module, channels: int | None = None, kernels: int | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        channels: Annotated[int, Ge(1)] | None = None,
+        kernels: Annotated[int, Ge(1)] | None = None,
+    ) -> None:
         if channels is None or kernels is None:
             heads = [module for module in model.modules() if isinstance(module, CorrelationHead)]
             if len(heads) != 1:
-                raise VireidError(
+                raise Mismatch(
                     f'ContrastiveCorrelation needs one CorrelationHead, but the model has {len(heads)}',
                     allowed='one',
                     todo='use it with configs/systems/dscsn.py, or set channels and kernels',
                 )
             channels = heads[0].channels if channels is None else channels
             kernels = heads[0].kernels if kernels is None else kernels
-        if min(channels, kernels) < 1:
-            raise VireidError(
-                f'channels is {channels} and kernels is {kernels}', allowed='integers of at least 1, or None'
-            )
         self.model, self.channels, self.kernels = model, channels, kernels
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
@@ -59,7 +61,7 @@ class ContrastiveCorrelation:
             gallery: (G, D) embeddings.
 
         Raises:
-            VireidError: if D does not fit the channels and kernels.
+            Mismatch: if D does not fit the channels and kernels.
         """
         device = next((parameter.device for parameter in self.model.parameters()), torch.device('cpu'))
         # a matrix product may round equal columns differently; equal gallery embeddings are compared once, so they tie
@@ -83,7 +85,7 @@ class ContrastiveCorrelation:
     def _divided(self, embeddings: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
         length = embeddings.shape[1]
         if length % self.channels or length <= self.kernels * self.channels:
-            raise VireidError(
+            raise Mismatch(
                 f'ContrastiveCorrelation got embeddings of length {length}',
                 allowed=f'{self.channels} for each cell, plus {self.kernels} x {self.channels} for the kernels',
                 todo='set model.embedding to the CorrelationHead alone',

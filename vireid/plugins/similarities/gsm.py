@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import nn
 
 from vireid.core.types import Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.necks.generalized_similarity import GeneralizedSimilarity, generalized_similarity
 
 
@@ -23,27 +25,24 @@ class GSM:
 
     Args:
         model: the model; its `GeneralizedSimilarity` says how to split an embedding.
-        channels: length r of the features; None takes it from the model.
+        channels: length r of the features, at least 1; None takes it from the model.
 
     Raises:
-        VireidError: if `channels` is None and the model does not have exactly one `GeneralizedSimilarity`, or is below
-            1.
+        Mismatch: if `channels` is None and the model does not have exactly one `GeneralizedSimilarity`.
     """
 
     name = 'GSM'
 
-    def __init__(self, model: nn.Module, channels: int | None = None) -> None:
+    def __init__(self, model: nn.Module, channels: Annotated[int, Ge(1)] | None = None) -> None:
         if channels is None:
             necks = [module for module in model.modules() if isinstance(module, GeneralizedSimilarity)]
             if len(necks) != 1:
-                raise VireidError(
+                raise Mismatch(
                     f'GSM needs one GeneralizedSimilarity, but the model has {len(necks)}',
                     allowed='one',
                     todo='use it with configs/systems/gsm.py, or set channels',
                 )
             channels = necks[0].channels
-        if channels < 1:
-            raise VireidError(f'channels is {channels}', allowed='an integer of at least 1, or None')
         self.length = 2 * channels + 2
 
     def similarity(
@@ -57,20 +56,20 @@ class GSM:
             trial: the images, to check that query and gallery differ in modality.
 
         Raises:
-            VireidError: if the embeddings are not of `GeneralizedSimilarity`, or query and gallery have a modality in
+            Mismatch: if the embeddings are not of `GeneralizedSimilarity`, or query and gallery have a modality in
                 common.
         """
         if trial is not None:
             query_modalities, gallery_modalities = ({s.modality for s in of} for of in (trial.query, trial.gallery))
             if common := sorted(query_modalities & gallery_modalities):
-                raise VireidError(
+                raise Mismatch(
                     f'GSM compares visible with infrared images; query and gallery of {trial.name!r} both have '
                     f'{common[0]} images',
                     todo='choose a protocol across the modalities, or remove evaluation.similarity',
                     path='evaluation.similarity',
                 )
         if any(of.shape[1] != self.length or not of[:, -1].all() for of in (query, gallery)):
-            raise VireidError(
+            raise Mismatch(
                 f'GSM got embeddings of length {query.shape[1]} that are not those of GeneralizedSimilarity',
                 allowed=f'{self.length} values, the last of which is not 0',
                 todo='set model.embedding to the neck GeneralizedSimilarity alone, as in configs/systems/gsm.py',

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Le
 
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Modality, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import NotReady, TooFew
 
 HALVINGS = 40  # after which a step is negligible
 
@@ -36,35 +37,22 @@ class HCML:
         dims: number of principal components, at least 1 and limited by the data's rank; None keeps all.
         specific_weight: weight of the modality-specific terms, at least 0.
         iterations: maximum number of iterations, at least 1.
-        tolerance: optimization stops when the objective decreases by less than this fraction.
+        tolerance: optimization stops when the objective decreases by less than this fraction, at least 0.
         step: initial step size of V and T, above 0.
         decay: factor of that step size after each iteration, 0 (exclusive) to 1.
-
-    Raises:
-        VireidError: if an argument is out of range.
     """
 
     name = 'HCML'
 
     def __init__(
         self,
-        dims: int | None = 600,
-        specific_weight: float = 0.2,
-        iterations: int = 300,
-        tolerance: float = 1e-6,
-        step: float = 0.1,
-        decay: float = 0.95,
+        dims: Annotated[int, Ge(1)] | None = 600,
+        specific_weight: Annotated[float, Ge(0)] = 0.2,
+        iterations: Annotated[int, Ge(1)] = 300,
+        tolerance: Annotated[float, Ge(0)] = 1e-6,
+        step: Annotated[float, Gt(0)] = 0.1,
+        decay: Annotated[float, Gt(0), Le(1)] = 0.95,
     ) -> None:
-        for name, value, least in (('dims', dims, 1), ('iterations', iterations, 1)):
-            if value is not None and value < least:
-                raise VireidError(f'{name} is {value}', allowed=f'an integer of at least {least}')
-        for name, number in (('specific_weight', specific_weight), ('tolerance', tolerance)):
-            if number < 0:
-                raise VireidError(f'{name} is {number}', allowed='a number of at least 0')
-        if step <= 0:
-            raise VireidError(f'step is {step}', allowed='a number above 0')
-        if not 0 < decay <= 1:
-            raise VireidError(f'decay is {decay}', allowed='0 (exclusive) to 1')
         self.dims, self.specific_weight, self.iterations = dims, specific_weight, iterations
         self.tolerance, self.step, self.decay = tolerance, step, decay
         self.objective: list[float] = []  # before the first iteration and after each one
@@ -77,7 +65,7 @@ class HCML:
         With a single identity there are no negative pairs, so nothing is separated.
 
         Raises:
-            VireidError: if no identity has images of both modalities.
+            TooFew: if no identity has images of both modalities.
         """
         features = embeddings.features.astype(np.float64)
         self.center = features.mean(axis=0)
@@ -94,7 +82,7 @@ class HCML:
             residuals[modality] = reduced[rows] - means[modality][index]
         same = identities_of[VISIBLE][:, None] == identities_of[INFRARED][None, :]
         if not same.any():
-            raise VireidError(
+            raise TooFew(
                 'HCML needs identities with images of both modalities, but the training images have none',
                 todo='train on a split with both, or use cosine similarity: evaluation.similarity=None',
             )
@@ -144,10 +132,10 @@ class HCML:
             trial: the trial, which knows the modality of each image.
 
         Raises:
-            VireidError: if `fit` was not called.
+            NotReady: if `fit` was not called.
         """
         if not self.projections:
-            raise VireidError('HCML was not fitted', todo='call fit with the embeddings of the training images')
+            raise NotReady('HCML was not fitted', todo='call fit with the embeddings of the training images')
         left, right = self._project(query, trial.query), self._project(gallery, trial.gallery)
         return lambda rows: -squared(left[rows], right)  # (q, G)
 

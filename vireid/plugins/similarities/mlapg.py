@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 
 from vireid.console.warn import warn_once
 from vireid.console.wording import counted
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NotReady, TooFew
 from vireid.plugins.similarities.hcml import principal_axes, sigmoid, squared
 
 DOUBLINGS = 60  # after which a step is negligible
@@ -42,34 +43,24 @@ class MLAPG:
     Args:
         dims: number of principal components, at least 1 and limited by the data's rank; None keeps all.
         iterations: maximum number of iterations, at least 1.
-        tolerance: optimization stops when the objective decreases by less than this fraction.
+        tolerance: optimization stops when the objective decreases by less than this fraction, at least 0.
         max_pairs: largest n x m, at least 1. With more training images, each identity's images are sampled, the same
             number at most for all identities and both modalities. Fitting takes about 50 bytes per pair.
-        seed: random seed of this sample.
+        seed: random seed of this sample, at least 0.
         scale: scale features to mu = 1; False leaves them as they are.
-
-    Raises:
-        VireidError: if an argument is out of range.
     """
 
     name = 'MLAPG'
 
     def __init__(
         self,
-        dims: int | None = 600,
-        iterations: int = 300,
-        tolerance: float = 1e-4,
-        max_pairs: int = 10_000_000,
-        seed: int = 0,
+        dims: Annotated[int, Ge(1)] | None = 600,
+        iterations: Annotated[int, Ge(1)] = 300,
+        tolerance: Annotated[float, Ge(0)] = 1e-4,
+        max_pairs: Annotated[int, Ge(1)] = 10_000_000,
+        seed: Annotated[int, Ge(0)] = 0,
         scale: bool = True,
     ) -> None:
-        for name, value in (('dims', dims), ('iterations', iterations), ('max_pairs', max_pairs)):
-            if value is not None and value < 1:
-                raise VireidError(f'{name} is {value}', allowed='an integer of at least 1')
-        if tolerance < 0:
-            raise VireidError(f'tolerance is {tolerance}', allowed='a number of at least 0')
-        if seed < 0:
-            raise VireidError(f'seed is {seed}', allowed='an integer of at least 0')
         self.dims, self.iterations, self.tolerance = dims, iterations, tolerance
         self.max_pairs, self.seed, self.scale = max_pairs, seed, scale
         self.objective: list[float] = []  # before the first iteration and after each one
@@ -88,7 +79,7 @@ class MLAPG:
         rows = {m: [i for i, s in enumerate(embeddings.samples) if s.modality == m] for m in (VISIBLE, INFRARED)}
         identities = [np.array([embeddings.samples[i].identity for i in rows[m]]) for m in (VISIBLE, INFRARED)]
         if not np.isin(identities[0], identities[1]).any():
-            raise VireidError(
+            raise TooFew(
                 'MLAPG needs identities with images of both modalities, but the training images have none',
                 todo='train on a split with both, or use cosine similarity: evaluation.similarity=None',
             )
@@ -121,7 +112,7 @@ class MLAPG:
 
         images = max((k for k in range(1, max(of.max() for of in counts)) if pairs(k) <= self.max_pairs), default=0)
         if not images:
-            raise VireidError(
+            raise Mismatch(
                 f'MLAPG has {pairs(1):,} pairs of images even with one image per identity and modality',
                 allowed=f'at most max_pairs={self.max_pairs:,}',
                 todo=f'set evaluation.similarity.max_pairs={pairs(1)}',
@@ -171,10 +162,10 @@ class MLAPG:
             gallery: (G, D) embeddings.
 
         Raises:
-            VireidError: if `fit` was not called.
+            NotReady: if `fit` was not called.
         """
         if self.projection is None:
-            raise VireidError('MLAPG was not fitted', todo='call fit with the embeddings of the training images')
+            raise NotReady('MLAPG was not fitted', todo='call fit with the embeddings of the training images')
         left, right = ((of.astype(np.float64) - self.center) @ self.projection for of in (query, gallery))
         return lambda rows: -squared(left[rows], right)  # (q, G)
 

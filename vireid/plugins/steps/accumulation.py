@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from vireid.core.types import Batch, joint_order
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 def split_identities(batch: Batch, parts: int) -> list[Batch]:
@@ -20,11 +20,11 @@ def split_identities(batch: Batch, parts: int) -> list[Batch]:
         parts: number of micro-batches.
 
     Raises:
-        VireidError: if there are fewer identities than micro-batches.
+        Mismatch: if there are fewer identities than micro-batches.
     """
     identities = _identities(batch)
     if len(identities) < parts:
-        raise VireidError(
+        raise Mismatch(
             f'accumulate is {parts}, but a batch has {len(identities)} identities',
             todo=f'set step.accumulate to {len(identities)} or less',
         )
@@ -36,11 +36,11 @@ def first_identities(batch: Batch, count: int) -> Batch:
     """Returns the images of the first `count` identities of a batch.
 
     Raises:
-        VireidError: if it has fewer.
+        Mismatch: if it has fewer.
     """
     identities = _identities(batch)
     if len(identities) < count:
-        raise VireidError(
+        raise Mismatch(
             f'an optimizer uses {count} identities per batch, but a batch has {len(identities)}',
             todo=f'set its identities to {len(identities)} or less, or sampler.identities to {count}',
             path='step.optimizers',

@@ -18,7 +18,7 @@ from vireid.core.registry.schema import Section
 from vireid.core.registry.signature import names_argument
 from vireid.core.training.nonfinite import is_finite
 from vireid.core.types import Batch, Progress
-from vireid.errors import VireidError, raise_all
+from vireid.errors import Mismatch, raise_all
 from vireid.interfaces import Model
 from vireid.plugins.models.returns import require_tasks
 from vireid.plugins.steps.accumulation import first_identities
@@ -137,7 +137,7 @@ class MultipleOptimizers:
                 optimization, parameters = self.optimizations[name], list(self.parameters[name].values())
                 optimization.zero_grad()
                 if not total.requires_grad:
-                    raise VireidError(
+                    raise Mismatch(
                         f'step.optimizers.{name}.tasks: {", ".join(self.tasks[name])} do not depend on its parameters',
                         todo='add the parameters that these tasks depend on, or change the tasks',
                         path=f'step.optimizers.{name}.tasks',
@@ -181,10 +181,10 @@ class MultipleOptimizers:
         """Restores the state that `state_dict` returned.
 
         Raises:
-            VireidError: if it is of other optimizers.
+            Mismatch: if it is of other optimizers.
         """
         if set(state) != set(self.optimizations):
-            raise VireidError(
+            raise Mismatch(
                 f'the optimizers of the checkpoint are {", ".join(state) or "none"}',
                 allowed=', '.join(self.optimizations),
                 todo='resume with the config of the run',
@@ -206,7 +206,7 @@ class MultipleOptimizers:
         patterns = [pattern for own in self.tasks.values() for pattern in own]
         for task in losses:
             if not any(fnmatch.fnmatchcase(task, pattern) for pattern in patterns):
-                raise VireidError(
+                raise Mismatch(
                     f'step.optimizers: no optimizer minimizes the task {task}',
                     todo='add it to the tasks of an optimizer, or do not return it from the model',
                     path='step.optimizers',

@@ -16,7 +16,7 @@ from torch import nn
 from vireid.core.registry.components import Components
 from vireid.core.registry.schema import ArgumentsOf, Component
 from vireid.core.training.nonfinite import is_finite
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Mismatch, UnknownKey, WrongValue, did_you_mean
 from vireid.plugins.steps.param_groups import parameter_groups
 from vireid.plugins.steps.skipping import is_overflow
 
@@ -41,8 +41,7 @@ class Optimization:
         where: config path of these settings.
 
     Raises:
-        VireidError: if a pattern matches no parameter, the optimizer does not have a setting, or a number is out of
-            range.
+        VireidError: if a pattern matches no parameter, or the optimizer does not have a setting.
     """
 
     def __init__(
@@ -58,12 +57,6 @@ class Optimization:
         own_scaler: bool = False,
         where: str = 'step',
     ) -> None:
-        if skip_nonfinite < 0:
-            raise VireidError(
-                f'{where}.skip_nonfinite is {skip_nonfinite}',
-                allowed='an integer of at least 0',
-                path=f'{where}.skip_nonfinite',
-            )
         self.fabric, self.clip_norm = fabric, clip_norm
         self.skip_nonfinite, self.skipped = skip_nonfinite, 0
         self._scaler = copy.deepcopy(_loss_scaler(fabric)) if own_scaler else None
@@ -72,7 +65,7 @@ class Optimization:
         for pattern, settings in (groups or {}).items():
             for key in settings:
                 if key not in built.defaults:  # torch accepts unknown keys and ignores them
-                    raise VireidError(
+                    raise UnknownKey(
                         f'{where}.groups.{pattern}.{key}: {optimizer["type"]} has no setting {key!r}'
                         f'{did_you_mean(key, built.defaults)}',
                         allowed=', '.join(built.defaults),
@@ -83,7 +76,7 @@ class Optimization:
         for position, entry in enumerate(schedule):
             place, by = f'{where}.schedule.{position}', entry.get('by', 'epoch')
             if by not in self.schedules:
-                raise VireidError(f'{place}.by is {by!r}', allowed="'epoch' or 'step'", path=f'{place}.by')
+                raise WrongValue(f'{place}.by is {by!r}', allowed="'epoch' or 'step'", path=f'{place}.by')
             rest = {key: value for key, value in entry.items() if key != 'by'}
             self.schedules[by].append(components.build('schedules', rest, where=place, optimizer=built))
         self.optimizer: Any = fabric.setup_optimizers(built)
@@ -163,15 +156,15 @@ class Optimization:
         """Restores the state that `state_dict` returned.
 
         Raises:
-            VireidError: if it is of another optimizer, grouping or schedule.
+            Mismatch: if it is of another optimizer, grouping or schedule.
         """
         counts = {by: len(schedules) for by, schedules in self.schedules.items()}
         if {by: len(saved) for by, saved in state['schedules'].items()} != counts:
-            raise VireidError('the checkpoint has another schedule', todo='resume with the config of the run')
+            raise Mismatch('the checkpoint has another schedule', todo='resume with the config of the run')
         try:
             self.optimizer.load_state_dict(state['optimizer'])
         except (ValueError, KeyError) as error:
-            raise VireidError(
+            raise Mismatch(
                 f'the checkpoint has another optimizer: {error}', todo='resume with the config of the run'
             ) from error
         for by, schedules in self.schedules.items():

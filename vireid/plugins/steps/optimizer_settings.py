@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch import nn
 
 from vireid.core.config.parameter_freezing import freeze
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Conflict, Mismatch, NoMatch, UnknownName, VireidError, WrongValue, did_you_mean
 from vireid.interfaces import Model
 from vireid.plugins.steps.optimization import GroupConfig, OptimizerConfig, ScheduleConfig
 
@@ -37,7 +37,7 @@ class OptimizerSettings:
     groups: dict[str, GroupConfig] = field(default_factory=dict)
     schedule: list[ScheduleConfig] = field(default_factory=list)
     clip_norm: float | None = None
-    skip_nonfinite: int = 0
+    skip_nonfinite: Annotated[int, Ge(0)] = 0
     identities: Annotated[int, Ge(1)] | None = None
 
 
@@ -50,14 +50,14 @@ def tasks_of(name: str, patterns: Sequence[str], tasks: Iterable[str]) -> list[s
         tasks: the tasks of the model.
 
     Raises:
-        VireidError: if there is none.
+        NoMatch: if there is none.
     """
     known = list(tasks)
     own = [task for task in known if any(fnmatch.fnmatchcase(task, pattern) for pattern in patterns)]
     if not own:
         shown = ', '.join(map(repr, patterns)) or 'an empty list'
         text = f'step.optimizers.{name}.tasks: {shown} matches no task{did_you_mean("".join(patterns[:1]), known)}'
-        raise VireidError(text, allowed=', '.join(known))
+        raise NoMatch(text, allowed=', '.join(known))
     return own
 
 
@@ -104,53 +104,51 @@ def find_problems(
         for pattern in own.parameters:
             if not (matched := matching(model, [pattern])):
                 text = f'step.optimizers.{name}.parameters: the pattern {pattern!r} matches no parameter'
-                errors.append(VireidError(text, allowed=f'patterns such as {tops}'))
+                errors.append(NoMatch(text, allowed=f'patterns such as {tops}'))
             for parameter in matched:
                 if name not in owners[parameter]:
                     owners[parameter].append(name)
     if twice := [parameter for parameter, names in owners.items() if len(names) > 1]:
         names = ' and '.join(f'step.optimizers.{name}' for name in owners[twice[0]])
         text = f'{names} both claim {twice[0]}{_others(twice)}'
-        errors.append(VireidError(text, todo='narrow the patterns of one', path='step.optimizers'))
+        errors.append(Conflict(text, todo='narrow the patterns of one', path='step.optimizers'))
     if free := [parameter for parameter, names in owners.items() if not names]:
         text = f'step.optimizers: no optimizer claims {free[0]}{_others(free)}'
         allowed, todo = f'patterns such as {tops}', 'add a pattern, or freeze them: step.freeze_rest=True'
-        errors.append(VireidError(text, allowed=allowed, todo=todo, path='step.optimizers'))
+        errors.append(Mismatch(text, allowed=allowed, todo=todo, path='step.optimizers'))
     for position, turn in enumerate(order if order is not None else ()):
         for name in (turn,) if isinstance(turn, str) else turn:
             if name not in settings:
                 text = f'step.order.{position}: there is no optimizer {name!r}{did_you_mean(name, settings)}'
-                errors.append(VireidError(text, allowed=', '.join(settings)))
+                errors.append(UnknownName(text, allowed=', '.join(settings)))
     turns = [name for turn in order or () for name in ((turn,) if isinstance(turn, str) else turn)]
     if rest := [name for name in settings if order and name not in turns]:
         text = f'step.order never names {", ".join(rest)}, which would not be trained'
-        errors.append(VireidError(text, todo='give it a turn, or remove it from step.optimizers'))
+        errors.append(Mismatch(text, todo='give it a turn, or remove it from step.optimizers'))
     if not errors and (free_tasks := [task for task in tasks if task not in lowered]):
         text = f'step.optimizers: no optimizer minimizes the task {", ".join(free_tasks)}'
-        errors.append(VireidError(text, todo='add it to the tasks of an optimizer, or remove its losses (=None)'))
+        errors.append(Mismatch(text, todo='add it to the tasks of an optimizer, or remove its losses (=None)'))
     named = [(turn,) if isinstance(turn, str) else turn for turn in order or [tuple(settings)]]
     for turn in named:
         counts = {settings[name].identities for name in turn if name in settings}
         if len(counts) > 1:
             text = f'step.optimizers: {", ".join(turn)} share a turn but use different numbers of identities'
-            errors.append(VireidError(text, todo='give them separate turns in step.order', path='step.optimizers'))
+            errors.append(Conflict(text, todo='give them separate turns in step.order', path='step.optimizers'))
     empty = [i for i, turn in enumerate(order or ()) if not turn]
     if order is not None and (not len(order) or empty):
         place = f'step.order.{empty[0]}' if empty else 'step.order'
-        errors.append(VireidError(f'{place} is empty', todo='name the optimizers of this turn', path=place))
+        errors.append(WrongValue(f'{place} is empty', todo='name the optimizers of this turn', path=place))
     weighter = Model.weighter(model)
     if weighter is not None and any(p.requires_grad for p in weighter.parameters()):
         errors.append(
-            VireidError(
+            Conflict(
                 f'step: MultipleOptimizers cannot train the weighter {type(weighter).__name__}',
                 todo='use a weighter without parameters, such as Fixed, or use SingleOptimizer',
                 path='step',
             )
         )
     if not settings:
-        errors.append(
-            VireidError('step.optimizers is empty', todo='add at least one optimizer', path='step.optimizers')
-        )
+        errors.append(WrongValue('step.optimizers is empty', todo='add at least one optimizer', path='step.optimizers'))
     return errors
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from vireid.errors import VireidError
+from vireid.errors import NoMatch
 
 
 def parameter_groups(parameters: Mapping[str, nn.Parameter], patterns: Mapping[str, dict], where: str) -> list[dict]:
@@ -19,7 +19,7 @@ def parameter_groups(parameters: Mapping[str, nn.Parameter], patterns: Mapping[s
         where: config path of the optimizer settings.
 
     Raises:
-        VireidError: if a pattern matches no parameter that is left after the patterns before it.
+        NoMatch: if a pattern matches no parameter that is left after the patterns before it.
     """
     named = {name: p for name, p in parameters.items() if p.requires_grad}
     groups, taken = list[dict](), list[str]()
@@ -29,7 +29,7 @@ def parameter_groups(parameters: Mapping[str, nn.Parameter], patterns: Mapping[s
             continue  # all parameters that match are frozen
         if not names:
             tops = sorted({name.split('.')[0] for name in parameters})
-            raise VireidError(
+            raise NoMatch(
                 f'{where}.groups: the pattern {pattern!r} matches no parameter',
                 allowed='patterns such as ' + ', '.join(f'{top}.*' for top in tops),
                 path=f'{where}.groups',

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Gt, Lt
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
 from vireid.core.registry.components import Components
 from vireid.core.types import Batch, Progress
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.interfaces import Model, Weighter
 from vireid.plugins.models.returns import require_tasks
 from vireid.plugins.steps.accumulation import split_identities
@@ -45,8 +46,7 @@ class SingleOptimizer:
             step stops the run.
 
     Raises:
-        VireidError: if a pattern matches no parameter, the optimizer does not have a setting, or a number is out of
-            range.
+        VireidError: if a pattern matches no parameter, or the optimizer does not have a setting.
     """
 
     resumable = ('clip_norm', 'skip_nonfinite')
@@ -60,14 +60,10 @@ class SingleOptimizer:
         groups: Mapping[str, GroupConfig] | None = None,
         schedule: Sequence[ScheduleConfig] = (),
         clip_norm: float | None = None,
-        accumulate: int = 1,
-        ema: float | None = None,
-        skip_nonfinite: int = 0,
+        accumulate: Annotated[int, Ge(1)] = 1,
+        ema: Annotated[float, Gt(0), Lt(1)] | None = None,
+        skip_nonfinite: Annotated[int, Ge(0)] = 0,
     ) -> None:
-        if accumulate < 1:
-            raise VireidError(f'accumulate is {accumulate}', allowed='an integer of at least 1')
-        if ema is not None and not 0 < ema < 1:
-            raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
         if isinstance(fabric.strategy, DDPStrategy) and Model.changes(model):
             # those of a loss or translator with `epochs`, outside them
             fabric.strategy._ddp_kwargs['find_unused_parameters'] = True
@@ -143,10 +139,10 @@ class SingleOptimizer:
         """Restores the state that `state_dict` returned.
 
         Raises:
-            VireidError: if it is of another optimizer, grouping or schedule, or lacks EMA weights that are needed.
+            Mismatch: if it is of another optimizer, grouping or schedule, or lacks EMA weights that are needed.
         """
         self.optimization.load_state_dict(state)
         if self._ema is not None:
             if 'raw' not in state:
-                raise VireidError('the checkpoint has no EMA weights', todo='resume with the config of the run')
+                raise Mismatch('the checkpoint has no EMA weights', todo='resume with the config of the run')
             self._ema.restore(state['raw'])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import Conflict, Mismatch, MissingKey, WrongValue
 from vireid.interfaces import Weighter
 from vireid.plugins.weighters.fixed import require_known
 
@@ -39,25 +39,25 @@ class Composed(nn.Module):
         super().__init__()
         kept = {key: part for key, part in parts.items() if part is not None}
         if not kept:
-            raise VireidError('parts is empty', allowed="dict(levels=dict(type='Fixed', tasks=...), ...)")
+            raise WrongValue('parts is empty', allowed="dict(levels=dict(type='Fixed', tasks=...), ...)")
         holder: dict[str, str] = {}
         for key, part in kept.items():
             named = part.get('tasks') if isinstance(part, Mapping) else None
             if not named or isinstance(named, str):
-                raise VireidError(
+                raise MissingKey(
                     f'parts.{key} has no tasks', todo=f'set parts.{key}.tasks to some of {", ".join(task_names)}'
                 )
             require_known(named, task_names, where=f'parts.{key}.tasks: ')
             for name in named:
                 if name in holder:
-                    raise VireidError(
+                    raise Conflict(
                         f'the task {name!r} is in both parts.{holder[name]} and parts.{key}',
                         todo='remove it from one of them',
                     )
                 holder[name] = key
         for name in task_names:
             if name not in holder:
-                raise VireidError(
+                raise Mismatch(
                     f'no weighter has the task {name!r}', todo=f'add it to the tasks of one of: {", ".join(kept)}'
                 )
         self.parts: Any = nn.ModuleDict()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Progress
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import UnknownName, did_you_mean
 
 
 class Fixed(nn.Module):
@@ -19,7 +19,7 @@ class Fixed(nn.Module):
         tasks: weight of each task; the default is 1.
 
     Raises:
-        VireidError: if `tasks` names an unknown task.
+        UnknownName: if `tasks` names an unknown task.
     """
 
     def __init__(self, task_names: Sequence[str], tasks: Mapping[str, float] | None = None) -> None:
@@ -42,10 +42,10 @@ def require_known(named: Iterable[str], task_names: Sequence[str], where: str = 
         where: start of the message.
 
     Raises:
-        VireidError: if a task is unknown.
+        UnknownName: if a task is unknown.
     """
     for name in named:
         if name not in task_names:
-            raise VireidError(
+            raise UnknownName(
                 f'{where}unknown task {name!r}{did_you_mean(name, task_names)}', allowed=', '.join(task_names)
             )

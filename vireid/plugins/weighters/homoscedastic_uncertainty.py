@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.weighters.fixed import require_known
 
 
@@ -53,16 +53,16 @@ class HomoscedasticUncertainty(nn.Module):
         require_known(tasks or (), task_names)
         for name in task_names:
             if tasks is not None and name not in tasks:
-                raise VireidError(
+                raise Mismatch(
                     f'no weighter has the task {name!r}: tasks is {tuple(tasks)}',
                     todo=f'add {name!r} to tasks, or weigh it with another weighter in Composed',
                 )
         if not bounds[0] <= 0 <= bounds[1] or bounds[0] == bounds[1]:
-            raise VireidError(f'bounds is {tuple(bounds)}', allowed='two different numbers, one <= 0 and one >= 0')
+            raise WrongValue(f'bounds is {tuple(bounds)}', allowed='two different numbers, one <= 0 and one >= 0')
         last = _last(by, training, steps_per_epoch)
         if not 0 <= start < math.inf or start > last:
             end = f', but the last step of the run starts at {last:g}' if start > last and by != 'fraction' else ''
-            raise VireidError(
+            raise WrongValue(
                 f'start is {start:g} by {by}{end}',
                 allowed='0 to 1 (exclusive)' if by == 'fraction' else f'a number of {by}s from 0, before the last step',
                 todo='start earlier, or use Fixed to keep constant weights' if start > 0 else None,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
 
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.weighters.fixed import require_known
 
 Curve = Literal['linear', 'cosine', 'adaptive']
@@ -27,11 +28,11 @@ class WarmUp(nn.Module):
     Args:
         task_names: the tasks to weigh.
         tasks: curve of each task that warms up.
-        epochs: length of the ramp of `linear` and `cosine`.
+        epochs: length of the ramp of `linear` and `cosine`, above 0.
         other_tasks: tasks weighted by other weighters; they count for E.
 
     Raises:
-        VireidError: if `tasks` names an unknown task, every task warms up, or `epochs` is not above 0.
+        VireidError: if `tasks` names an unknown task, or every task warms up.
     """
 
     total: Tensor
@@ -43,15 +44,13 @@ class WarmUp(nn.Module):
         self,
         task_names: Sequence[str],
         tasks: Mapping[str, Curve],
-        epochs: float = 10.0,
+        epochs: Annotated[float, Gt(0)] = 10.0,
         other_tasks: Sequence[str] = (),
     ) -> None:
         super().__init__()
         require_known(tasks, task_names)
-        if epochs <= 0:
-            raise VireidError(f'epochs is {epochs}', allowed='a number above 0')
         if tasks and not {*task_names, *other_tasks} - set(tasks):
-            raise VireidError('every task warms up, so nothing is trained at first', todo='remove one from tasks')
+            raise WrongValue('every task warms up, so nothing is trained at first', todo='remove one from tasks')
         self.task_names = tuple(task_names)
         self.growing = dict(tasks)
         self.epochs = epochs

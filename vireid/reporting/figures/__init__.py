@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from vireid.boundary.showing import printable
 from vireid.boundary.writing import write_whole
-from vireid.errors import VireidError, did_you_mean, raise_all
+from vireid.errors import MissingPackage, UnknownKey, UnknownName, WrongValue, did_you_mean, raise_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,10 +87,10 @@ def require_matplotlib() -> None:
     """Checks that matplotlib is installed, without the time that it takes to import.
 
     Raises:
-        VireidError: if it is not.
+        MissingPackage: if it is not.
     """
     if importlib.util.find_spec('matplotlib') is None:
-        raise VireidError('figures need matplotlib', todo='pip install "vireid[report]"')
+        raise MissingPackage('figures need matplotlib', todo='pip install "vireid[report]"')
 
 
 def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
@@ -100,12 +100,12 @@ def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
         VireidError: if not.
     """
     if name not in FIGURES:
-        raise VireidError(f'there is no figure {name!r}{did_you_mean(name, FIGURES)}', allowed=', '.join(FIGURES))
+        raise UnknownName(f'there is no figure {name!r}{did_you_mean(name, FIGURES)}', allowed=', '.join(FIGURES))
     for option in options:
         if option not in ('width', *OPTIONS[name]):
             takers = [figure for figure, own in OPTIONS.items() if option in own]
             known = ('width', *OPTIONS[name])
-            raise VireidError(
+            raise UnknownKey(
                 f'the figure {name} has no option {option!r}{"" if takers else did_you_mean(option, known)}',
                 allowed=f'{option} is for {", ".join(takers)}' if takers else ', '.join(known),
             )
@@ -115,25 +115,25 @@ def parse_width(text: str) -> float:
     """Returns inches: the width of a column or page, or a number.
 
     Raises:
-        VireidError: for anything else.
+        WrongValue: for anything else.
     """
     if text in WIDTHS:
         return WIDTHS[text]
     try:
         return float(text)
     except ValueError:
-        raise VireidError(f'--width is {text!r}', allowed='column, page, or a number of inches, such as 5.5') from None
+        raise WrongValue(f'--width is {text!r}', allowed='column, page, or a number of inches, such as 5.5') from None
 
 
 def check_path(path: str | Path) -> str:
     """Returns the suffix of a figure's file.
 
     Raises:
-        VireidError: if it is not a format of figures.
+        WrongValue: if it is not a format of figures.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in METADATA:
-        raise VireidError(f'{path} is not a figure format', allowed=f'a name that ends with {_or(METADATA)}')
+        raise WrongValue(f'{path} is not a figure format', allowed=f'a name that ends with {_or(METADATA)}')
     return suffix
 
 
@@ -146,7 +146,7 @@ def save(figure: Figure, path: str | Path) -> None:
             fonts, as printers require).
 
     Raises:
-        VireidError: for another suffix.
+        WrongValue: for another suffix.
     """
     suffix = check_path(path)
     from vireid.reporting.figures.style import missing_letters, style

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.reporting.figures.style import (
     COLUMN,
     MARKERS,
@@ -38,9 +38,9 @@ def draw(runs: Sequence[RunRecord], rows: str = 'first', ranks: int = 20, width:
         VireidError: for other `rows`, `ranks` below 1, or if no run has a CMC.
     """
     if rows not in ('first', 'all'):
-        raise VireidError(f'rows is {rows!r}', allowed="'first' or 'all'")
+        raise WrongValue(f'rows is {rows!r}', allowed="'first' or 'all'")
     if ranks < 1:
-        raise VireidError(f'ranks is {ranks}', allowed='1 or more')
+        raise WrongValue(f'ranks is {ranks}', allowed='1 or more')
     kept, notes = choose_evidence(runs, lambda evidence: evidence.cmc, 'CMC')
     curves = []
     for run in kept:

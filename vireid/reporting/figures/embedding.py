@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.reporting.figures.style import (
     COLUMN,
     INK,
@@ -42,7 +42,7 @@ def draw(runs: Sequence[RunRecord], method: str = 'tsne', width: float | None = 
         VireidError: for another `method`, or if no run has embeddings.
     """
     if method not in ('tsne', 'pca'):
-        raise VireidError(f'method is {method!r}', allowed="'tsne' or 'pca'")
+        raise WrongValue(f'method is {method!r}', allowed="'tsne' or 'pca'")
     kept, notes = choose_evidence(runs, lambda evidence: len(evidence.points.get('image', ())), 'embeddings')
     size = width or (COLUMN if len(kept) == 1 else PAGE)
     figure = new_figure(size, size / len(kept) + 0.35)

@@ -14,8 +14,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
 from matplotlib.path import Path
 from matplotlib.textpath import TextToPath
+from scipy.optimize import isotonic_regression
 
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, UnsafeFile, WrongContent
 from vireid.reporting.figures.style import INK, PALETTE, add_legend, add_notes, choose_evidence, new_figure, styled
 from vireid.reporting.record import RunRecord
 
@@ -104,7 +105,7 @@ def _checked(graph: Mapping[str, Any], whose: str) -> Mapping[str, Any]:
             too large to draw.
     """
     if len(graph['nodes']) > NODES or len(graph['edges']) > LINKS:
-        raise VireidError(
+        raise UnsafeFile(
             f'{whose}: a graph of {len(graph["nodes"]):,} nodes and {len(graph["edges"]):,} edges is too large to draw',
             allowed=f'at most {NODES} nodes and {LINKS:,} edges',
         )
@@ -116,7 +117,7 @@ def _checked(graph: Mapping[str, Any], whose: str) -> Mapping[str, Any]:
         for edge in graph['edges']
     )
     if len(ids) != len(nodes) or not edges:
-        raise VireidError(f'{whose}: the graph in its evidence is damaged', todo=AGAIN)
+        raise DamagedFile(f'{whose}: the graph in its evidence is damaged', todo=AGAIN)
     return graph
 
 
@@ -154,7 +155,7 @@ def layout(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, 
         neighbors[0].setdefault(b_item, []).append(a_item)
         neighbors[1].setdefault(a_item, []).append(b_item)
     if len(links) > LINKS:  # ordering takes time quadratic in the links between two layers
-        raise VireidError(
+        raise UnsafeFile(
             f'the edges of the graph have {len(links):,} parts between neighboring layers', allowed=f'at most {LINKS:,}'
         )
     _order(columns, neighbors)
@@ -181,13 +182,13 @@ def _layers(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]]) -> dict[
     into: dict[str, list[str]] = {node: [] for node in nodes}
     for a, b in edges:
         if a not in into or b not in into:
-            raise VireidError(f'the graph has an edge from {a!r} to {b!r}', allowed=f'nodes: {", ".join(nodes)}')
+            raise WrongContent(f'the graph has an edge from {a!r} to {b!r}', allowed=f'nodes: {", ".join(nodes)}')
         into[b].append(a)
     layer: dict[str, int] = {}
     while len(layer) < len(into):
         ready = [n for n, before in into.items() if n not in layer and all(a in layer for a in before)]
         if not ready:
-            raise VireidError(f'the graph has a cycle through {", ".join(n for n in into if n not in layer)}')
+            raise WrongContent(f'the graph has a cycle through {", ".join(n for n in into if n not in layer)}')
         layer |= {n: max((layer[a] + 1 for a in into[n]), default=0) for n in ready}
     return layer
 
@@ -235,15 +236,7 @@ def _apart(targets: Sequence[float], heights: Sequence[float]) -> list[float]:
     """Returns the positions closest to those wanted (least squares) that keep the order and a gap between items."""
     steps = [(a + b) / 2 + ABOVE for a, b in pairwise(heights)]
     shift = np.concatenate([[0.0], np.cumsum(steps)])
-    blocks: list[list[float]] = []  # sum and number of touching items, by pooling adjacent violators
-    for value in np.asarray(targets) - shift[: len(targets)]:
-        blocks.append([float(value), 1])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
-            total, count = blocks.pop()
-            blocks[-1][0] += total
-            blocks[-1][1] += count
-    means = [total / count for total, count in blocks for _ in range(int(count))]
-    return [float(mean + moved) for mean, moved in zip(means, shift, strict=False)]
+    return (isotonic_regression(np.asarray(targets) - shift).x + shift).tolist()
 
 
 def _routes(

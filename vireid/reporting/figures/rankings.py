@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vireid.boundary.names import look
-from vireid.errors import VireidError
+from vireid.boundary.showing import some
+from vireid.errors import NoMatch, WrongValue
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures.style import LETTER, PAGE, SMALL, choose, choose_evidence, protocol_note, styled
 from vireid.reporting.figures.tiles import GAP, LINE, MARGIN, Sheet, aspect_of, decode
@@ -44,9 +45,9 @@ def draw(
         VireidError: for another `kind`, numbers below 1, or if no run has such ranking lists.
     """
     if kind not in KINDS:
-        raise VireidError(f'kind is {kind!r}', allowed=', '.join(KINDS))
+        raise WrongValue(f'kind is {kind!r}', allowed=', '.join(KINDS))
     if queries < 1 or top < 1:
-        raise VireidError(f'queries is {queries}, top is {top}', allowed='1 or more')
+        raise WrongValue(f'queries is {queries}, top is {top}', allowed='1 or more')
     kept, notes = choose_evidence(runs, lambda evidence: len(evidence.lists.get('query', ())), 'ranking lists')
     what = f'kind {kind!r}' if identity is None else f'identity {identity}'
     kept, others = choose(
@@ -54,6 +55,7 @@ def draw(
         lambda run: bool(run.evidence and chosen_lists(run.evidence, kind, identity)),
         f'no ranking list of {what}',
         f'choose one of {_people(kept)}' if identity is not None else f'choose another of {", ".join(KINDS)}',
+        NoMatch,
     )
     sheet = Sheet(width)
     for run in kept:
@@ -103,8 +105,7 @@ def _people(runs: Sequence[RunRecord]) -> str:
         if run.evidence is not None:
             numbers = {run.evidence.about['images'][int(query)][1] for query in run.evidence.lists['query']}
             people |= {run.evidence.name_of(number): number for number in numbers}
-    shown = sorted(people, key=lambda name: (people[name], name))
-    return ', '.join(shown[:12]) + (f' and {len(shown) - 12} more' if len(shown) > 12 else '')
+    return some(sorted(people, key=lambda name: (people[name], name)), 12)
 
 
 def _draw_run(sheet: Sheet, evidence: Evidence, chosen: Sequence[int], top: int) -> None:

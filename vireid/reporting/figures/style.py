@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from vireid.boundary.showing import one_line
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, NotReady, VireidError, WrongValue
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.record import RunRecord
 
@@ -167,10 +167,10 @@ def new_figure(width: float, height: float) -> Figure:
     """Returns an empty figure; sizes are in inches.
 
     Raises:
-        VireidError: if the width is out of range.
+        WrongValue: if the width is out of range.
     """
     if not 1 <= width <= 100:
-        raise VireidError(f'a width of {width:g} inches', allowed=f'1 to 100; a column has {COLUMN}, a page {PAGE}')
+        raise WrongValue(f'a width of {width:g} inches', allowed=f'1 to 100; a column has {COLUMN}, a page {PAGE}')
     return Figure(figsize=(width, height), layout='constrained')
 
 
@@ -180,7 +180,11 @@ def look(index: int) -> dict[str, Any]:
 
 
 def choose(
-    runs: Sequence[RunRecord], has: Callable[[RunRecord], bool], lacking: str, todo: str
+    runs: Sequence[RunRecord],
+    has: Callable[[RunRecord], bool],
+    lacking: str,
+    todo: str,
+    kind: type[VireidError] = NotReady,
 ) -> tuple[list[RunRecord], list[str]]:
     """Returns the runs that have the data for a figure, and a note about the others.
 
@@ -189,16 +193,17 @@ def choose(
         has: returns whether a run has the data.
         lacking: what the others lack, such as `no evidence`.
         todo: how to get it.
+        kind: the error if no run has it.
 
     Raises:
         VireidError: if no run has it.
     """
     if not runs:
-        raise VireidError('no runs to draw', todo='give the folder of a run, such as runs/tffn_demo')
+        raise MissingKey('no runs to draw', todo='give the folder of a run, such as runs/tffn_demo')
     kept = [run for run in runs if has(run)]
     others = [run.label for run in runs if not has(run)]
     if not kept:
-        raise VireidError(f'{", ".join(others)}: {lacking}', todo=todo)
+        raise kind(f'{", ".join(others)}: {lacking}', todo=todo)
     return kept, [f'Left out ({lacking}): {", ".join(others)}.'] if others else []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import Circle, Rectangle
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.reporting import thumbnails
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures.style import GREEN, INK, LETTER, ORANGE, SMALL, choose_evidence, new_figure
@@ -138,7 +138,7 @@ def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pa
         VireidError: if `pairs` is below 1, or no run has such maps.
     """
     if pairs < 1:
-        raise VireidError(f'pairs is {pairs}', allowed='1 or more')
+        raise WrongValue(f'pairs is {pairs}', allowed='1 or more')
     kept, notes = choose_evidence(runs, lambda evidence: _stages(evidence, kind), f'{kind} maps')
     sheet = Sheet(width)
     for run in kept:

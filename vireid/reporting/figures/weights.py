@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile
 from vireid.reporting.figures.style import (
     MARKERS,
     PAGE,
@@ -198,9 +198,9 @@ def _lines(steps: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any
 
 
 def _require_few(count: int, most: int, whose: str, what: str) -> None:
-    """Raises VireidError for more than a figure can show; each takes time to draw."""
+    """Raises UnsafeFile for more than a figure can show; each takes time to draw."""
     if count > most:
-        raise VireidError(f'{whose} has {count:,} {what}, too many to draw', allowed=f'at most {most}')
+        raise UnsafeFile(f'{whose} has {count:,} {what}, too many to draw', allowed=f'at most {most}')
 
 
 def _number(value: Any) -> float:
