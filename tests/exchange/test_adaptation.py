@@ -22,6 +22,7 @@ from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.errors import (
     AlreadyExists,
     Conflict,
+    DamagedFile,
     MissingFile,
     MissingKey,
     NotFinite,
@@ -581,7 +582,7 @@ class TestImages:
 
     def test_a_file_that_is_no_table(self, tmp_path: Path) -> None:
         (tmp_path / 'x.jpg').write_bytes(b'\xff\xd8\xff\x00')
-        with pytest.raises(VireidError, match=r'x\.jpg') as caught:
+        with pytest.raises(DamagedFile, match=r'x\.jpg') as caught:
             find_images(tmp_path / 'x.jpg')
         assert all(column in (caught.value.allowed or '') for column in ('path', 'modality'))
 

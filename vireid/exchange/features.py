@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
-from vireid.boundary.reading import RECORD, duplicate, load_arrays, parse_json, reads, reason
+from vireid.boundary.reading import RECORD, duplicate, load_arrays, parse_json, reads
 from vireid.boundary.writing import open_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import thaw
@@ -21,7 +21,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
-from vireid.errors import DamagedFile, MissingFile, UnknownName, UnsupportedFile, WriteFailed, WrongContent
+from vireid.errors import UnknownName, UnsafeFile, UnsupportedFile, WriteFailed, WrongContent
 from vireid.interfaces import Dataset
 from vireid.runtime.processes import world
 
@@ -154,7 +154,7 @@ class _Named(TypedDict):
     type: str
 
 
-@reads('a features file', '*.npz', allowed='a file written by `vireid test --save-features`')
+@reads('a features file', '*.npz', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE')
 def load(path: str | Path) -> SavedFeatures:
     """Reads a features file without executing anything in it.
 
@@ -162,38 +162,28 @@ def load(path: str | Path) -> SavedFeatures:
         VireidError: if the file is missing, damaged, or not a features file.
     """
     path = Path(path)
-    try:
-        arrays = load_arrays(path)
-        about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about']), RECORD))
-        kinds = {'paths': 'U', 'identities': 'iu', 'cameras': 'iu', 'modalities': 'U'}
-        if any(arrays[key].ndim != 1 or arrays[key].dtype.kind not in kind for key, kind in kinds.items()):
-            raise ValueError('paths and modalities must be lists of strings, identities and cameras lists of integers')
-        if any(len(arrays[key]) and arrays[key].max() >= 2**63 for key in ('identities', 'cameras')):
-            raise ValueError('identities and cameras must be below 2**63')
-        features, flipped = arrays['features'], arrays.get('flipped')
-        # before the columns become objects: a small file can unpack to millions of rows
-        counts = {key: len(arrays[key]) for key in kinds}
-        if len(set(counts.values())) > 1:
-            raise ValueError('its columns differ in length: ' + ', '.join(f'{n:,} {key}' for key, n in counts.items()))
-        count = counts['paths']
-        if count > IMAGES:
-            raise ValueError(f'it has {count:,} images; at most {IMAGES:,} are read')
-        fits = features.ndim == 2 and 0 not in features.shape and len(features) == count
-        if not fits or (flipped is not None and flipped.shape != features.shape):
-            raise ValueError(f'features of shape {features.shape} for {count:,} images')
-        if any(array is not None and array.dtype != np.float32 for array in (features, flipped)):
-            raise ValueError('the features are not float32')
-        columns = [arrays[key].tolist() for key in kinds]
-        samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
-    except FileNotFoundError as error:
-        raise MissingFile(
-            f'no features file {path}', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE'
-        ) from error
-    except Exception as error:  # a damaged archive can raise anything
-        raise DamagedFile(
-            f'{path} is not a features file or is damaged: {reason(error)}',
-            allowed='a file written by `vireid test --save-features`',
-        ) from error
+    arrays = load_arrays(path)
+    about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about']), RECORD))
+    kinds = {'paths': 'U', 'identities': 'iu', 'cameras': 'iu', 'modalities': 'U'}
+    if any(arrays[key].ndim != 1 or arrays[key].dtype.kind not in kind for key, kind in kinds.items()):
+        raise ValueError('paths and modalities must be lists of strings, identities and cameras lists of integers')
+    if any(len(arrays[key]) and arrays[key].max() >= 2**63 for key in ('identities', 'cameras')):
+        raise ValueError('identities and cameras must be below 2**63')
+    features, flipped = arrays['features'], arrays.get('flipped')
+    # before the columns become objects: a small file can unpack to millions of rows
+    counts = {key: len(arrays[key]) for key in kinds}
+    if len(set(counts.values())) > 1:
+        raise ValueError('its columns differ in length: ' + ', '.join(f'{n:,} {key}' for key, n in counts.items()))
+    count = counts['paths']
+    if count > IMAGES:
+        raise UnsafeFile(f'{path} has {count:,} images', allowed=f'at most {IMAGES:,}')
+    fits = features.ndim == 2 and 0 not in features.shape and len(features) == count
+    if not fits or (flipped is not None and flipped.shape != features.shape):
+        raise ValueError(f'features of shape {features.shape} for {count:,} images')
+    if any(array is not None and array.dtype != np.float32 for array in (features, flipped)):
+        raise ValueError('the features are not float32')
+    columns = [arrays[key].tolist() for key in kinds]
+    samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
     if about.get('format', 0) > FORMAT:
         raise UnsupportedFile(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
     repeated = duplicate(posixpath.normpath(sample.path) for sample in samples)

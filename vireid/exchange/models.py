@@ -86,14 +86,9 @@ def read_release(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         from safetensors import safe_open
     except ImportError as error:
         raise MissingPackage('safetensors is not installed', todo="pip install 'vireid[export]'") from error
-    try:
-        require_modest_header(path)
-        with safe_open(path, 'pt') as file:
-            about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # safetensors raises its own exceptions
-        raise DamagedFile(f'{path} cannot be read: {error}', allowed='a folder of `vireid export weights`') from error
+    require_modest_header(path)
+    with safe_open(path, 'pt') as file:
+        about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if not about.get('num_identities', '').isdecimal() or len(about['num_identities']) > 9:
         raise DamagedFile(f'{path} does not state its number of identities', todo='export or download it again')
     if 'calibration' in about:
