@@ -621,9 +621,9 @@ class TestErrors:
 
     def test_a_foreign_checkpoint(self, use: Any, cameras: Path, tmp_path: Path) -> None:
         torch.save({'state_dict': {}}, tmp_path / 'foreign.pt')
-        with pytest.raises(VireidError, match=r'foreign\.pt'):
+        with pytest.raises(UnsupportedFile, match=r'foreign\.pt'):
             use(tmp_path / 'foreign.pt', cameras, tmp_path / 'new.pt')
-        with pytest.raises(VireidError, match=r'foreign\.pt'):
+        with pytest.raises(UnsupportedFile, match=r'foreign\.pt'):
             revert(tmp_path / 'foreign.pt', tmp_path / 'new.pt')
 
     @pytest.mark.parametrize(('bad', 'fact'), [(b'', '1 of 12 '), (b'no image', r'p1/3\.png')], ids=str)

@@ -17,7 +17,17 @@ from vireid.cli import main
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import Mismatch, MissingFile, NotFinite, UnsafeFile, VireidError, WrongContent
+from vireid.errors import (
+    DamagedFile,
+    Mismatch,
+    MissingFile,
+    MissingKey,
+    MissingPackage,
+    NotFinite,
+    UnsafeFile,
+    VireidError,
+    WrongContent,
+)
 from vireid.exchange import features, matlab_features
 from vireid.exchange.matlab_features import MatlabFeatures
 from vireid.plugins.protocols.sysu_official import SYSUOfficial
@@ -411,35 +421,35 @@ class TestRefused:
         path = write(tmp_path / 'mat', make_cells(), writer=writer) / 'mine_cam2.mat'
         content = path.read_bytes()
         path.write_bytes(content[: int(part * len(content))])
-        self.refused(tmp_path / 'mat', VireidError, str(path))
+        self.refused(tmp_path / 'mat', DamagedFile, str(path))
 
     def test_a_file_of_something_else(self, folder: Path) -> None:
         for content in (b'version https://git-lfs.github.com/spec/v1', b'MATLAB 7.3', b'\x89HDF\r\n\x1a\n', bytes(500)):
             (folder / 'mine_cam5.mat').write_bytes(content)
-            self.refused(folder, VireidError, 'mine_cam5.mat')
+            self.refused(folder, DamagedFile, 'mine_cam5.mat')
 
     def test_no_feature_in_it(self, folder: Path) -> None:
         savemat(folder / 'mine_cam1.mat', {'features': np.ones((2, 2))})
-        self.refused(folder, VireidError, 'mine_cam1.mat', "'feature'")
+        self.refused(folder, MissingKey, 'mine_cam1.mat', "'feature'")
 
     @pytest.mark.parametrize('content', [np.ones((3, 8)), {'a': 1}, 'text'])
     def test_a_feature_that_is_no_cell_array(self, folder: Path, content: Any) -> None:
         savemat(folder / 'mine_cam1.mat', {'feature': content})
-        self.refused(folder, VireidError, 'mine_cam1.mat', "'feature'")
+        self.refused(folder, WrongContent, 'mine_cam1.mat', "'feature'")
 
     def test_the_same_in_hdf5(self, folder: Path) -> None:
         h5py = pytest.importorskip('h5py')
         path = folder / 'mine_cam1.mat'
-        for name in ('features', 'feature'):
+        for name, kind in (('features', MissingKey), ('feature', WrongContent)):
             with h5py.File(path, 'w') as file:
                 file[name] = np.ones((3, 8))
-            self.refused(folder, VireidError, 'mine_cam1.mat', "'feature'")
+            self.refused(folder, kind, 'mine_cam1.mat', "'feature'")
         with h5py.File(path, 'w') as file:
             file.create_group('feature')
-        self.refused(folder, VireidError, 'mine_cam1.mat', "'feature'")
+        self.refused(folder, WrongContent, 'mine_cam1.mat', "'feature'")
         with h5py.File(path, 'w') as file:  # references to nothing
             file.create_dataset('feature', (2, 1), dtype=h5py.ref_dtype)
-        self.refused(folder, VireidError, 'mine_cam1.mat')
+        self.refused(folder, DamagedFile, 'mine_cam1.mat')
 
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])
     def test_a_table_of_cells(self, folder: Path, writer: Any) -> None:
@@ -452,12 +462,12 @@ class TestRefused:
             h5py = pytest.importorskip('h5py')
             with h5py.File(path, 'w') as file:
                 file.create_dataset('feature', (2, 3), dtype=h5py.ref_dtype)
-        self.refused(folder, VireidError, 'mine_cam1.mat', '1 x N or N x 1')
+        self.refused(folder, WrongContent, 'mine_cam1.mat', '1 x N or N x 1')
 
     def test_matlab_7_3_without_h5py(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(tmp_path / 'mat', make_cells(), writer=write_hdf5)
         monkeypatch.setitem(sys.modules, 'h5py', None)
-        self.refused(tmp_path / 'mat', VireidError, 'h5py', 'vireid[matlab]', "'-v7'")
+        self.refused(tmp_path / 'mat', MissingPackage, 'h5py', 'vireid[matlab]', "'-v7'")
 
     def test_a_list_that_names_others(self, folder: Path) -> None:
         (folder / 'test_id.txt').write_text('1,2,5,6,9')
@@ -465,16 +475,16 @@ class TestRefused:
 
     def test_a_matlab_file_without_a_list(self, folder: Path) -> None:
         savemat(folder / 'test_id.mat', {'ids': np.array([[2, 6]])})
-        self.refused(folder, VireidError, 'test_id.mat', '`id`')
+        self.refused(folder, DamagedFile, 'test_id.mat', '`id`')
 
     @pytest.mark.parametrize('content', ['', '2;5', '0,2', '2.5', '-1'])
     def test_a_list_of_something_else(self, folder: Path, content: str) -> None:
         (folder / 'test_id.txt').write_text(content)
-        self.refused(folder, VireidError, 'test_id.txt')
+        self.refused(folder, DamagedFile, 'test_id.txt')
 
     def test_a_torn_list(self, folder: Path) -> None:
         (folder / 'test_id.mat').write_bytes(b'MATLAB 5.0')
-        self.refused(folder, VireidError, 'test_id.mat')
+        self.refused(folder, DamagedFile, 'test_id.mat')
 
 
 class TestPermutation:
@@ -520,9 +530,9 @@ class TestPermutation:
     def test_one_that_is_something_else(self, folder: Path, tmp_path: Path) -> None:
         path = tmp_path / 'rand_perm_cam.mat'
         path.write_bytes(b'nothing of MATLAB')
-        self.refused(folder, path, VireidError)
+        self.refused(folder, path, DamagedFile)
         savemat(path, {'other': 1})
-        self.refused(folder, path, VireidError, "'rand_perm_cam'")
+        self.refused(folder, path, MissingKey, "'rand_perm_cam'")
         cells = np.empty((6, 1), dtype=object)
         cells[:, 0] = [np.ones((2, 2))] * 6
         savemat(path, {'rand_perm_cam': cells})

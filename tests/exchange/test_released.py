@@ -28,7 +28,18 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.files import load as read_config
 from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Context
-from vireid.errors import AlreadyExists, Mismatch, NotFinite, UnknownName, UnsupportedFile, VireidError, WrongContent
+from vireid.errors import (
+    AlreadyExists,
+    DamagedFile,
+    Mismatch,
+    MissingFile,
+    NotFinite,
+    UnknownName,
+    UnsafeFile,
+    UnsupportedFile,
+    VireidError,
+    WrongContent,
+)
 from vireid.exchange.released import convert
 from vireid.plugin_manager.manager import create_manager
 
@@ -380,7 +391,7 @@ def test_code_in_a_file_is_not_executed(tmp_path, hidden):
     else:
         beside = code if hidden == 'beside' else np.array([code], dtype=object)
         torch.save({'net': {'classifier.weight': torch.ones(2, 3)}, 'cmc': beside}, file)
-    with pytest.raises(VireidError, match=r'given\.t') as caught:
+    with pytest.raises(UnsafeFile, match=r'given\.t') as caught:
         convert('agw', file, tmp_path / 'new.pt')
     if hidden != 'alone':
         assert 'system' in caught.value.given
@@ -398,7 +409,7 @@ def test_a_torn_file_is_refused(tmp_path, today):
     read_weights(file)
     for size in (0, 10, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:size])
-        with pytest.raises(VireidError, match=r'given\.t'):
+        with pytest.raises(DamagedFile, match=r'given\.t'):
             read_weights(file)
 
 
@@ -407,13 +418,13 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(VireidError, match='checksum'):
+    with pytest.raises(DamagedFile, match='checksum'):
         read_weights(file)
 
 
 def test_what_is_no_released_checkpoint_is_refused(agw, tmp_path):
     new = tmp_path / 'new.pt'
-    with pytest.raises(VireidError, match=r'none\.t'):
+    with pytest.raises(MissingFile, match=r'none\.t'):
         convert('agw', tmp_path / 'none.t', new)
     with pytest.raises(UnsupportedFile, match=re.escape(agw.out.name)) as caught:
         convert('agw', agw.out, new)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from vireid.errors import VireidError, WriteFailed
+from vireid.errors import DamagedFile, WriteFailed
 from vireid.labeling.journal import Journal, answer
 
 WRITER = """
@@ -69,7 +69,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
     Journal(tmp_path).append(answer('people', ['a']))
     with (tmp_path / 'answers.jsonl').open('a') as file:
         file.write(f'{line}\n')
-    with pytest.raises(VireidError, match=r'answers\.jsonl .*line 2'):
+    with pytest.raises(DamagedFile, match=r'answers\.jsonl .*line 2'):
         Journal(tmp_path)
 
 

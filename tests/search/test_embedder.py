@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import vireid
-from vireid.errors import TooFew, VireidError, WrongValue
+from vireid.errors import MissingFile, TooFew, WrongValue
 from vireid.search.gallery import find_gallery
 
 PLUGIN = faults.__file__
@@ -65,7 +65,7 @@ def test_the_order_is_that_of_the_images_though_modalities_are_embedded_apart(em
         ([np.zeros((4, 4, 4), dtype=np.uint8)], None, WrongValue, r'uint8 \(4, 4, 4\)'),
         (torch.zeros(1, 3, 8, 8), None, WrongValue, r'\(1, 3, 8, 8\)'),
         ([7], None, WrongValue, r'\bint\b'),
-        ('none.jpg', None, VireidError, r'none\.jpg'),
+        ('none.jpg', None, MissingFile, r'none\.jpg'),
         ([np.zeros((4, 4, 3), dtype=np.uint8)], 'thermal', WrongValue, "'thermal'"),
         ([Image.new('CMYK', (4, 4))], None, WrongValue, "'CMYK'"),
     ],

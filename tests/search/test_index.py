@@ -24,10 +24,12 @@ from vireid.errors import (
     Changed,
     Conflict,
     DamagedFile,
+    InUse,
     Mismatch,
     NotReady,
     UnknownName,
-    VireidError,
+    UnsafeFile,
+    UnsupportedFile,
     WrongValue,
 )
 from vireid.runtime.lock import exclusive
@@ -223,7 +225,7 @@ def test_an_index_belongs_to_one_checkpoint_and_one_gallery(make, gallery, tmp_p
 
 def test_one_process_at_a_time_updates_it(make, tmp_path):
     make()
-    with exclusive(tmp_path / 'index'), pytest.raises(VireidError, match=re.escape(str(tmp_path))):
+    with exclusive(tmp_path / 'index'), pytest.raises(InUse, match=re.escape(str(tmp_path))):
         make()
 
 
@@ -271,7 +273,7 @@ def test_a_foreign_table_is_refused(make, tmp_path, statement):
     db.execute(statement)
     db.commit()
     db.close()
-    with pytest.raises(VireidError):
+    with pytest.raises((DamagedFile, UnsupportedFile)):
         Index.open(tmp_path / 'index', plugins=[PLUGIN]).search(vector)
 
 
@@ -279,7 +281,7 @@ def test_a_foreign_table_is_refused(make, tmp_path, statement):
 def test_a_damaged_table_is_refused(make, tmp_path, garbage):
     make()
     (tmp_path / 'index/images.sqlite').write_bytes(garbage)
-    with pytest.raises(VireidError):
+    with pytest.raises(DamagedFile):
         len(Index.open(tmp_path / 'index'))
 
 
@@ -300,7 +302,7 @@ def test_a_wrong_description_is_refused(make, tmp_path, change):
     make()
     path = tmp_path / 'index/index.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(VireidError):
+    with pytest.raises((DamagedFile, UnsupportedFile)):
         Index.open(tmp_path / 'index')
 
 
@@ -365,7 +367,7 @@ def test_nothing_is_written_through_a_link_in_a_received_folder(gallery, embedde
     folder.mkdir()
     (folder / name).symlink_to(elsewhere)
     root, found = find_gallery(gallery)
-    with pytest.raises(VireidError, match=re.escape(name)):
+    with pytest.raises(UnsafeFile, match=re.escape(name)):
         build(folder, root, found, embedder, checkpoint=str(checkpoint))
     assert not elsewhere.exists()
 

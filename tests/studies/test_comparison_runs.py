@@ -9,7 +9,7 @@ import pytest
 
 import vireid
 from vireid.boundary import config_text
-from vireid.errors import Conflict, Mismatch, TooFew, VireidError
+from vireid.errors import Conflict, Mismatch, MissingFile, TooFew, VireidError
 from vireid.studies import comparison_runs, launching
 from vireid.studies.jobs import Job
 from vireid.studies.systems import read_systems
@@ -68,7 +68,7 @@ def test_nothing_is_trained_that_could_not_be_compared(trained, small_sysu, make
         (config, config): (Conflict, r' b\b'),
         (config, twin): (Conflict, r' b\b'),
         (config, run): (Mismatch, r'^a .*\[3\].*\[0, 1, 2\]'),
-        (config, tmp_path): (VireidError, re.escape(str(tmp_path))),
+        (config, tmp_path): (MissingFile, re.escape(str(tmp_path))),
     }.items():
         with pytest.raises(kind, match=fact):
             vireid.compare(systems, work_dir=tmp_path / 'out')

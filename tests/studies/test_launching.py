@@ -11,7 +11,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.config.same_run import changes
-from vireid.errors import DamagedFile, VireidError, WrongContent
+from vireid.errors import DamagedFile, InUse, VireidError, WrongContent
 from vireid.launcher_types import JobState
 from vireid.plugin_manager.manager import create_manager
 from vireid.runtime.signals import Interrupted
@@ -153,7 +153,7 @@ def test_ctrl_c_leaves_what_goes_on_without_this_process(jobs, finished, tmp_pat
 def test_two_commands_cannot_use_one_folder(jobs, finished, tmp_path):
     from vireid.runtime.lock import exclusive
 
-    with exclusive(tmp_path), pytest.raises(VireidError, match=re.escape(str(tmp_path))):
+    with exclusive(tmp_path), pytest.raises(InUse, match=re.escape(str(tmp_path))):
         finish_all(jobs, Instant((0, ''), (0, ''), (0, '')), tmp_path)
 
 

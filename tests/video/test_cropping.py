@@ -22,7 +22,7 @@ import walking
 from PIL import Image
 
 from vireid.cli import main
-from vireid.errors import AlreadyExists, Changed, Mismatch, VireidError
+from vireid.errors import AlreadyExists, Changed, InUse, Mismatch, UnsafeFile
 from vireid.video import cropping, folder
 from vireid.video.cropping import Settings, crop_video
 from vireid.video.folder import open_folder
@@ -309,7 +309,7 @@ def test_other_files_and_links_in_the_folder_stay(write, tmp_path):
 
 
 def test_one_process_writes_to_a_folder(tmp_path):
-    with open_folder(tmp_path), pytest.raises(VireidError, match=re.escape(str(tmp_path))), open_folder(tmp_path):
+    with open_folder(tmp_path), pytest.raises(InUse, match=re.escape(str(tmp_path))), open_folder(tmp_path):
         pass
 
 
@@ -370,6 +370,6 @@ def test_nothing_is_written_through_a_link_in_a_received_folder(write, tmp_path)
     out.mkdir()
     elsewhere.mkdir()
     (out / 'visible').symlink_to(elsewhere)
-    with pytest.raises(VireidError, match='visible'):
+    with pytest.raises(UnsafeFile, match='visible'):
         crop(write('a.mp4'), out, follow)
     assert not list(elsewhere.rglob('*.jpg'))
