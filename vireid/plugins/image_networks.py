@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation
 OTHER = {VISIBLE: INFRARED, INFRARED: VISIBLE}
@@ -22,13 +22,13 @@ class PixelRange(nn.Module):
         std: the standard deviation per color by which it divides.
 
     Raises:
-        VireidError: if a standard deviation is not positive, or there are not three colors.
+        WrongValue: if a standard deviation is not positive, or there are not three colors.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise VireidError(
+            raise WrongValue(
                 f'mean is {tuple(mean)} and std is {tuple(std)}',
                 allowed='three numbers each, as in the Normalize of images.train; std above 0',
             )
@@ -136,10 +136,10 @@ def require_size(spec: FeatureSpec, halvings: int, least: int, what: str) -> Non
         what: the component, for the message.
 
     Raises:
-        VireidError: if it is too small.
+        Mismatch: if it is too small.
     """
     if spec.size is not None and min(spec.size) < least << halvings:
-        raise VireidError(
+        raise Mismatch(
             f'{what} halves images {halvings} times, but they have size {spec.size[0]} x {spec.size[1]}',
             allowed=f'{least << halvings} or more rows and columns',
             todo='use larger images, or fewer layers',
@@ -154,10 +154,10 @@ def require_colors(modalities: Mapping[Modality, int], what: str) -> None:
         what: the component, for the message.
 
     Raises:
-        VireidError: if one is missing or has another number.
+        Mismatch: if one is missing or has another number.
     """
     if wrong := [m for m in OTHER if modalities.get(m) != 3]:
-        raise VireidError(
+        raise Mismatch(
             f'{what} translates {VISIBLE} and {INFRARED} images of 3 channels, but '
             + ', '.join(f'{m} images have {modalities[m]}' if m in modalities else f'there are no {m}' for m in wrong),
             todo='put it before translators that change the channels',
@@ -170,10 +170,10 @@ def require_quarters(size: Sequence[int] | None, what: str) -> None:
     A translated image then has the size of the original, and instance normalization averages over several positions.
 
     Raises:
-        VireidError: if they are not.
+        Mismatch: if they are not.
     """
     if size is not None and (min(size) < 8 or any(side % 4 for side in size)):
-        raise VireidError(f'{what} works on images of {size[0]} x {size[1]}', allowed='multiples of 4, 8 or more')
+        raise Mismatch(f'{what} works on images of {size[0]} x {size[1]}', allowed='multiples of 4, 8 or more')
 
 
 def of_modality(maps: Mapping[Modality, Tensor], modality: Modality, what: str) -> Tensor:
@@ -185,10 +185,10 @@ def of_modality(maps: Mapping[Modality, Tensor], modality: Modality, what: str) 
         what: the component that reads it, for messages.
 
     Raises:
-        VireidError: if the batch has no images of it.
+        Mismatch: if the batch has no images of it.
     """
     if modality not in maps:
-        raise VireidError(
+        raise Mismatch(
             f'{what} reads {modality} images, but the batch has only {", ".join(maps) or "none"}',
             todo='train it on batches with both modalities',
         )

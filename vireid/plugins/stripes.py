@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 def stripes(height: int, parts: int, overlap: float = 0.0) -> list[tuple[int, int]]:
@@ -21,17 +21,17 @@ def stripes(height: int, parts: int, overlap: float = 0.0) -> list[tuple[int, in
         (first row, row after the last) of each stripe, from top to bottom.
 
     Raises:
-        VireidError: if there are more parts than rows, or `overlap` is less than half a row.
+        Mismatch: if there are more parts than rows, or `overlap` is less than half a row.
     """
     if parts > height:
-        raise VireidError(
+        raise Mismatch(
             f'parts is {parts}, but the map has {height} row{"s" if height > 1 else ""}',
             allowed=f'0 to {height}',
             todo='use fewer parts, a larger images.size, or an earlier stage',
         )
     reach = round(overlap * height / parts) if parts else 0
     if overlap and not reach:
-        raise VireidError(
+        raise Mismatch(
             f'overlap is {overlap} of a stripe with {height / parts:g} rows, which is less than half a row',
             allowed=f'0, or more than {parts / height / 2:.3f}',
         )

@@ -9,7 +9,7 @@ import torchvision
 from vireid.boundary import checkpoint
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingFile, UnknownName, VireidError, WrongValue
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet
 
@@ -150,17 +150,15 @@ def test_imagenet_weights_are_read_from_the_hub_folder(resnet18_file, tmp_path, 
 
 def test_weights_out_of_reach_say_what_to_do(tmp_path, monkeypatch):
     def unreachable(*args, **kwargs):
-        raise OSError('no route to host')
+        raise OSError('ENETUNREACH')
 
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, 'download_url_to_file', unreachable)
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(MissingFile, match=r'ResNet-18 .*ENETUNREACH') as caught:
         TwoStreamResNet(18, weights='imagenet')
-    text = str(caught.value)
-    assert f'ImageNet weights of ResNet-18 are not in {tmp_path}/checkpoints and cannot be downloaded: no route' in text
-    url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
-    assert f'download {url} on a machine with internet access, then put it into that folder' in text
-    assert 'model.backbone.weights=resnet18-' in text
+    assert f'{tmp_path}/checkpoints' in caught.value.given
+    assert torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url in caught.value.todo
+    assert 'model.backbone.weights=resnet18-' in caught.value.todo
 
 
 def test_weights_are_spared_where_a_checkpoint_replaces_them():
@@ -184,7 +182,7 @@ def test_weights_of_moco_are_those_of_its_encoder(resnet18_file, tmp_path, capsy
 
 
 def test_weights_of_another_depth_are_refused(resnet18_file):
-    with pytest.raises(VireidError, match=r'do not fit ResNet-50: \d+ of 265 tensors fit'):
+    with pytest.raises(Mismatch, match=r'ResNet-50: \d+ of 265 '):
         TwoStreamResNet(50, weights=str(resnet18_file))
 
 
@@ -192,48 +190,51 @@ def test_partial_weights_are_refused(resnet18_file, tmp_path):
     state = torch.load(resnet18_file, weights_only=True)
     del state['layer3.0.conv1.weight']
     torch.save(state, tmp_path / 'partial.pth')
-    with pytest.raises(VireidError, match=r'99 of 100 tensors fit; layer3\.0\.conv1\.weight does not'):
+    with pytest.raises(Mismatch, match=r' 99 of 100 .* layer3\.0\.conv1\.weight '):
         TwoStreamResNet(18, weights=str(tmp_path / 'partial.pth'))
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path):
     (tmp_path / 'text.pth').write_text('not weights')
     for name in ('nothing.pth', 'text.pth'):
-        with pytest.raises(VireidError, match=f'{name}.* cannot be read'):
+        with pytest.raises(VireidError, match=name) as caught:
             TwoStreamResNet(18, weights=str(tmp_path / name))
+        assert not isinstance(caught.value, Mismatch)  # it is not compared with the network
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'text'), [({'shared_from': 6}, '0 .all shared. to 5'), ({'out_stages': (5,)}, '1, 2, 3, 4')]
+    ('arguments', 'fact'), [({'shared_from': 6}, 'shared_from.*6'), ({'out_stages': (5,)}, r'out_stages.*\(5,\)')]
 )
-def test_stages_that_do_not_exist(arguments, text):
-    with pytest.raises(VireidError, match=text):
+def test_stages_that_do_not_exist(arguments, fact):
+    with pytest.raises(WrongValue, match=fact):
         TwoStreamResNet(18, weights=None, **arguments)
 
 
 @pytest.mark.parametrize(
-    ('spoil', 'said'),
+    'spoil',
     [
-        (lambda whole: b'<!DOCTYPE html><title>404</title>', 'it is a web page'),
-        (lambda whole: whole[: len(whole) // 2], 'it is truncated, perhaps by an interrupted download'),
-        (lambda whole: b'', 'it is empty'),
-        (lambda whole: b'not weights', 'it contains no tensors'),
+        lambda whole: b'<!DOCTYPE html><title>404</title>',
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: b'',
+        lambda whole: b'not weights',
     ],
 )
-def test_a_file_that_is_no_weights_says_what_it_is(resnet18_file, tmp_path, monkeypatch, spoil, said):
+def test_a_file_that_is_no_weights_is_named(resnet18_file, tmp_path, monkeypatch, spoil):
     own = tmp_path / 'mine.pth'
     own.write_bytes(spoil(resnet18_file.read_bytes()))
-    with pytest.raises(VireidError, match='give the path of another file') as caught:
+    with pytest.raises(VireidError, match=f"'{own}'") as caught:
         TwoStreamResNet(18, weights=str(own))
-    assert f"weights '{own}' cannot be read: {said}" in str(caught.value)
+    assert not isinstance(caught.value, Mismatch)  # it is not compared with the network
     # also in torch's download cache
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
-    kept = tmp_path / 'checkpoints' / torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[1]
+    url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    kept = tmp_path / 'checkpoints' / url.rsplit('/', 1)[1]
     kept.parent.mkdir()
     kept.write_bytes(own.read_bytes())
-    with pytest.raises(VireidError, match='delete it and put a new copy of http') as caught:
+    with pytest.raises(VireidError, match=f"'{kept}'") as caught:
         TwoStreamResNet(18, weights='imagenet')
-    assert said in str(caught.value)
+    assert not isinstance(caught.value, Mismatch)
+    assert url in caught.value.todo
 
 
 @pytest.mark.parametrize('shared_from', [0, 1, 2])
@@ -262,10 +263,10 @@ def test_modalities_share_the_stream_they_name_and_its_norm_sees_both():
     norm = network.streams[VISIBLE]['stage0'][1]
     both = network.streams[VISIBLE]['stage0'][0](torch.cat([images[VISIBLE], images['x']]))
     assert torch.allclose(norm.running_mean, 0.1 * both.mean(dim=(0, 2, 3)), atol=1e-6)
-    for wrong, said in (({'y': VISIBLE}, "no modality 'y'"), ({'x': 'y'}, "no stream 'y'")):
-        with pytest.raises(VireidError, match=said):
+    for wrong in ({'y': VISIBLE}, {'x': 'y'}):
+        with pytest.raises(UnknownName, match=r"streams: .*'y'"):
             TwoStreamResNet(depth=18, weights=None, modalities={VISIBLE: 3, INFRARED: 3, 'x': 3}, streams=wrong)
-    with pytest.raises(VireidError, match="no stream for modality \\['y'\\]"):
+    with pytest.raises(UnknownName, match=r"\['y'\]"):
         network({'y': images['x']})
 
 
@@ -273,9 +274,9 @@ def test_channels_that_differ_need_streams_of_their_own():
     apart = TwoStreamResNet(depth=18, weights=None, shared_from=1, modalities={VISIBLE: 3, INFRARED: 1})
     images = {VISIBLE: torch.randn(2, 3, 32, 32), INFRARED: torch.randn(2, 1, 32, 32)}
     assert apart(images)['stage4'].shape[0] == 4
-    with pytest.raises(VireidError, match='infrared images have 1 channels, but visible images have 3'):
+    with pytest.raises(Mismatch, match=r'infrared .* 1 .* visible .* 3'):
         TwoStreamResNet(depth=18, weights=None, shared_from=0, modalities={VISIBLE: 3, INFRARED: 1})
-    with pytest.raises(VireidError, match='allowed: 1 to 4'):
+    with pytest.raises(WrongValue, match="'infrared': 5"):
         TwoStreamResNet(depth=18, weights=None, shared_from=1, modalities={VISIBLE: 3, INFRARED: 5})
 
 

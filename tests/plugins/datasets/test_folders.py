@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.errors import VireidError
+from vireid.errors import Conflict, DamagedFile, MissingFile, MissingKey, TooFew, VireidError, WrongContent, WrongValue
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.folders import Folders
 from vireid.plugins.datasets.own_images import OwnImages
 
@@ -50,7 +51,7 @@ def test_folders_for_training_and_testing(tmp_path: Path) -> None:
     assert {s.identity for s in data.split('train')} == {1}
     assert {s.identity for s in data.split('test')} == {2}
     person(tmp_path / 'test', 'anna')
-    with pytest.raises(VireidError, match='1 identity is in train and in test: anna'):
+    with pytest.raises(WrongContent, match='anna'):
         Folders(str(tmp_path)).split('train')
 
 
@@ -76,21 +77,23 @@ def test_an_identity_of_one_modality_is_kept(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(VireidError, match='has no identity folder'):
+    with pytest.raises(MissingFile, match=str(tmp_path)):
         Folders(str(tmp_path))
-    with pytest.raises(VireidError, match='set --data-root'):
+    with pytest.raises(MissingKey, match='--data-root'):
         Folders()
-    with pytest.raises(VireidError, match=r'test_share is 1\.5'):
-        Folders(str(tmp_path), 1.5)
+    for share in (0, 1.5):
+        config = {'type': 'Folders', 'root': str(tmp_path), 'test_share': share}
+        with pytest.raises(WrongValue, match=f'test_share is {share} '):
+            create_manager().components.build('datasets', config, where='dataset')
     person(tmp_path, 'anna', (VISIBLE,))
-    with pytest.raises(VireidError, match="the split 'test' has no infrared images"):
+    with pytest.raises(TooFew, match=r"'test' .* infrared "):
         Folders(str(tmp_path)).split('test')
 
 
 def test_folders_without_any_image_are_named(tmp_path: Path) -> None:
     for modality in ('visible', 'infrared'):
         (tmp_path / modality / 'a').mkdir(parents=True)
-    with pytest.raises(VireidError, match='2 folders without images are ignored: visible/a, infrared/a'):
+    with pytest.raises(MissingFile, match='visible/a, infrared/a'):
         Folders(str(tmp_path))
 
 
@@ -130,9 +133,8 @@ def test_a_person_may_be_called_like_a_camera(tmp_path: Path) -> None:
 def test_people_beside_cameras_are_an_error(tmp_path: Path) -> None:
     person(tmp_path, 'anna')
     (tmp_path / 'visible/cam3/bert').mkdir(parents=True)
-    with pytest.raises(VireidError, match=r'contains camera folders \(cam3\) and others \(anna\)') as caught:
+    with pytest.raises(WrongContent, match=r'\(cam3\) .*\(anna\)'):
         Folders(str(tmp_path))
-    assert 'move anna into the folder of its camera' in str(caught.value)
 
 
 def test_folds_are_of_all_people_whatever_their_folder(tmp_path: Path) -> None:
@@ -147,7 +149,7 @@ def test_folds_are_of_all_people_whatever_their_folder(tmp_path: Path) -> None:
         tested += sorted(members(data, 'test'))
     assert sorted(tested) == ['p0', 'p1', 'p2', 'p3', 'p4', 'p5']
     assert Folders(str(tmp_path)).split_name == ''
-    with pytest.raises(VireidError, match=r'test_share is 0\.25, but folds=3'):
+    with pytest.raises(Conflict, match=r'test_share .*0\.25.*folds=3'):
         Folders(str(tmp_path), 0.25, folds=3)
 
 
@@ -224,15 +226,14 @@ def test_cameras_may_be_spelled_in_other_ways(tmp_path: Path, name: str) -> None
 
 def test_two_folders_of_one_camera_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, 'visible/cam1/a/1.jpg', 'visible/Camera_1/a/2.jpg', 'infrared/a/1.jpg')
-    with pytest.raises(VireidError, match='has Camera_1 and cam1, which are both camera 1'):
+    with pytest.raises(WrongContent, match=r'Camera_1 and cam1, .* 1'):
         Folders(str(tmp_path))
 
 
 def test_one_person_is_too_few_and_named(tmp_path: Path) -> None:
     person(tmp_path, 'anna')
-    with pytest.raises(VireidError, match="has only one identity, anna, so the split 'train' is empty") as caught:
+    with pytest.raises(TooFew, match=r"anna.*'train'"):  # not an unknown name of a split
         Folders(str(tmp_path)).split('train')
-    assert 'did you mean' not in str(caught.value)
 
 
 def test_links_that_lead_back_end_and_a_folder_that_may_not_be_read_is_named(
@@ -251,5 +252,5 @@ def test_links_that_lead_back_end_and_a_folder_that_may_not_be_read_is_named(
         raise PermissionError(13, 'Permission denied', str(path))
 
     monkeypatch.setattr(os, 'scandir', scandir)
-    with pytest.raises(VireidError, match=r'visible cannot be read: Permission denied'):
+    with pytest.raises(DamagedFile, match=f'{tmp_path}/visible .*Permission'):
         Folders(str(tmp_path))

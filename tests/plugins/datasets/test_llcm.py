@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.errors import VireidError
+from vireid.errors import IncompleteData, MissingFile, UnknownName, WrongContent
 from vireid.plugins.datasets.llcm import LLCM
 
 
@@ -53,23 +53,22 @@ def test_test_images_are_those_of_the_listed_identities_on_every_camera(root: Pa
 
 def test_what_is_missing_is_named_with_the_way_to_get_it(root: Path) -> None:
     (root / 'idx/train_nir.txt').unlink()
-    with pytest.raises(VireidError, match=r'has no idx/train_nir\.txt') as caught:
+    with pytest.raises(MissingFile, match=r'idx/train_nir\.txt') as caught:
         LLCM(str(root))
-    assert 'vireid data synth --layout llcm' in str(caught.value)
+    assert '--layout llcm' in caught.value.todo
 
 
 def test_a_test_identity_without_images_is_named(root: Path) -> None:
     (root / 'idx/test_id.txt').write_text('2,11,12\n')
-    with pytest.raises(VireidError, match='1 of 3 test identities have no image: 0012'):
+    with pytest.raises(IncompleteData, match=r' 1 of 3 .* 0012'):
         LLCM(str(root)).split('test')
 
 
 @pytest.mark.parametrize('path', ['vis/0002/x.jpg', 'test_vis/cam1/0002/0001.jpg'])
 def test_an_identity_for_testing_in_a_training_list_is_refused(root: Path, path: str) -> None:
     (root / 'idx/train_vis.txt').write_text(f'vis/0001/a.jpg 0\n{path} 1\n')
-    with pytest.raises(VireidError, match='of a test identity') as caught:
+    with pytest.raises(WrongContent, match=rf'train_vis\.txt names {path},'):
         LLCM(str(root)).split('train')
-    assert path in str(caught.value)
 
 
 @pytest.mark.parametrize('write', [lambda p: f'{p}/', lambda p: f'{p}//./', lambda p: Path(p)])
@@ -86,10 +85,10 @@ def test_the_root_may_end_with_a_slash_and_lie_under_folders_called_cam1(tmp_pat
 
 def test_a_malformed_line_is_named(root: Path) -> None:
     (root / 'idx/train_vis.txt').write_text('vis/0001/a.jpg 0\nvis/0003/b.jpg one\n')
-    with pytest.raises(VireidError, match=r'train_vis\.txt, line 2'):
+    with pytest.raises(WrongContent, match=r'train_vis\.txt, line 2'):
         LLCM(str(root)).split('train')
 
 
 def test_there_are_two_splits(root: Path) -> None:
-    with pytest.raises(VireidError, match="no split 'val'"):
+    with pytest.raises(UnknownName, match="'val'"):
         LLCM(str(root)).split('val')

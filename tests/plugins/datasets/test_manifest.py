@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, TooFew, UnknownName, UnsafeFile, VireidError, WrongContent, WrongValue
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.manifest import Manifest
 
@@ -50,61 +50,70 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('text', 'texts'),
+    ('text', 'kind', 'facts'),
     [
-        ('', ["has no column 'path'"]),
-        ('path,identity,camera,modality,splitt\n', ["no column 'split'", "is 'splitt' meant to be 'split'?"]),
-        (HEADER + 'a.jpg,7,1,visibel,test\n', ['line 2', "'visibel', did you mean 'visible'?"]),
-        (HEADER + 'a.jpg,7,one,visible,test\n', ["line 2: camera is 'one'"]),
-        (HEADER + 'a.jpg,7,1,visible,test\na.jpg,7,1,visible,test\n', ['line 3: a.jpg is also in line 2']),
-        (HEADER + ',7,1,visible,test\n', ['line 2: path or identity is empty']),
-        (HEADER + 'a.jpg,nan,1,visible,test\n', ["line 2: identity is 'nan', which means that it is empty"]),
-        (HEADER + 'a.jpg,#N/A,1,visible,test\n', ["line 2: identity is '#N/A'"]),
+        ('', MissingKey, ["'path'"]),
+        ('path,identity,camera,modality,splitt\n', MissingKey, ["'split'", "'splitt'"]),
+        (HEADER + 'a.jpg,7,1,visibel,test\n', WrongContent, ['line 2:', "'visibel'", "'visible'"]),
+        (HEADER + 'a.jpg,7,one,visible,test\n', WrongContent, ['line 2: camera ', " 'one'"]),
+        (HEADER + 'a.jpg,7,1,visible,test\na.jpg,7,1,visible,test\n', WrongContent, ['line 3: a.jpg ', ' line 2']),
+        (HEADER + ',7,1,visible,test\n', WrongContent, ['line 2: path ']),
+        (HEADER + 'a.jpg,nan,1,visible,test\n', WrongContent, ['line 2: identity ', "'nan'"]),
+        (HEADER + 'a.jpg,#N/A,1,visible,test\n', WrongContent, ['line 2: identity ', "'#N/A'"]),
         (
             HEADER + 'a.jpg,-1,1,visible,test\nb.jpg,Unknown,1,visible,test\nc.jpg,-1,1,visible,test\n',
-            ["lines 2, 4: identity is '-1'; line 3: identity is 'Unknown', so all these images would be one person"],
+            WrongContent,
+            ['lines 2, 4: identity ', "'-1'", 'line 3: identity ', "'Unknown'"],
         ),
         (
             HEADER + 'a.jpg,2.02611E+15,1,visible,test\nb.jpg,"2,02612E+15",1,visible,test\n',
-            ["line 2: identity is '2.02611E+15'; line 3: ", 'rounded', 'format the column as text'],
+            WrongContent,
+            ['line 2: identity ', "'2.02611E+15'", 'line 3: identity ', "'2,02612E+15'"],
         ),
-        (HEADER + 'a.jpg,7,1,visible,nan\n', ['line 2: split is empty']),
-        (HEADER + 'a.jpg,7,1\n', ['line 2']),
+        (HEADER + 'a.jpg,7,1,visible,nan\n', WrongContent, ['line 2: split ']),
+        (HEADER + 'a.jpg,7,1\n', WrongContent, ['line 2: modality ']),
         (
             HEADER + 'a.jpg,7,1,visible,test\nb.jpg,7,1,visible,\n',
-            ['line 3: split is empty (in 1 line of 2)', 'vireid data split'],
+            WrongContent,
+            ['line 3: split ', ' 1 ', ' 2)', '`vireid data split '],
         ),
-        (HEADER + '\n\na.jpg,7,one,visible,test\n', ["line 4: camera is 'one'"]),
+        (HEADER + '\n\na.jpg,7,one,visible,test\n', WrongContent, ['line 4: camera ', "'one'"]),
         (
             HEADER + 'a.jpg,7,one,visible,test\nb.jpg,7,1,red,test\n,7,1,visible,test\n',
-            ["line 2: camera is 'one'", "line 3: modality is 'red'", 'line 4: path or identity is empty'],
+            WrongContent,
+            ['line 2: camera ', "'one'", 'line 3: modality ', "'red'", 'line 4: path '],
         ),
-        (HEADER + 'a.jpg,7,99999999999999999999,visible,test\n', ['0 to 999999999']),
+        (HEADER + 'a.jpg,7,99999999999999999999,visible,test\n', WrongContent, ['camera ', "'99999999999999999999'"]),
         (
             HEADER + 'a.jpg,ann,1,visible,train\nb.jpg,bob,1,visible,test\nc.jpg,ann,2,infrared,test\n',
-            ['1 identity is in train and in test: ann', 'keep each identity in one split'],
+            WrongContent,
+            [' 1 ', ' train ', ' test: ann\n'],
         ),
-        (HEADER + 'a.jpg,7,1,visible,val\nc.jpg,7,2,infrared,test\n', ['1 identity is in val and in test: 7']),
-        (HEADER + 'a.jpg,7,1,visible,val\n', ["no split 'test'", 'allowed: val']),
-        (HEADER + 'a.jpg,7,1,visible,test\n', ["the split 'test' has no infrared images"]),
+        (HEADER + 'a.jpg,7,1,visible,val\nc.jpg,7,2,infrared,test\n', WrongContent, [' 1 ', ' val ', ' test: 7\n']),
+        (HEADER + 'a.jpg,7,1,visible,val\n', UnknownName, ["'test'", 'allowed: val']),
+        (HEADER + 'a.jpg,7,1,visible,test\n', TooFew, ["'test'", ' infrared ']),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, texts: list[str]) -> None:
+def test_what_is_wrong_is_named_with_its_line(
+    tmp_path: Path, text: str, kind: type[VireidError], facts: list[str]
+) -> None:
     with pytest.raises(VireidError) as caught:
         Manifest(table(tmp_path, text)).split('test')
-    for wanted in texts:
-        assert wanted in str(caught.value)
+    assert {type(error) for error in caught.value.errors or (caught.value,)} == {kind}
+    for fact in facts:
+        assert fact in str(caught.value)
 
 
 def test_one_mistake_in_all_lines_is_one_error(tmp_path: Path) -> None:
     text = HEADER + ''.join(f'{n}.jpg,7,C{n % 5},{"visible" if n % 2 else "red"},test\n' for n in range(1, 65))
     with pytest.raises(VireidError) as caught:
         Manifest(table(tmp_path, text))
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 5  # of two errors
-    assert "lines 2, 12, 22 and 4 more: camera is 'C1'; lines 4, 14, 24 and 4 more: camera is 'C3'; " in lines[0]
-    assert lines[0].endswith('and 12 more lines')
-    assert "lines 3, 5, 7 and 29 more: modality is 'red'" in lines[3]
+    camera, modality = caught.value.errors
+    assert type(camera) is type(modality) is WrongContent
+    for fact in ('lines 2, 12, 22 and 4 ', "'C1'", 'lines 4, 14, 24 and 4 ', "'C3'", 'and 12 '):
+        assert fact in camera.given
+    for fact in ('lines 3, 5, 7 and 29 ', "'red'"):
+        assert fact in modality.given
 
 
 @pytest.mark.parametrize(
@@ -115,7 +124,7 @@ def test_a_misspelled_split_drops_no_images(tmp_path: Path, split: str, meant: s
     rows = people(4) + f'b.jpg,9,1,visible,{split}\na.jpg,9,2,infrared,{split}\n'
     data = Manifest(table(tmp_path, HEADER + rows))
     assert data.split_error is not None  # data check shows it
-    with pytest.raises(VireidError, match=rf"lines 18, 19: split is '{split}', did you mean '{meant}'\?"):
+    with pytest.raises(WrongContent, match=rf"lines 18, 19: split .*'{split}'.*'{meant}'"):
         data.split('train')
     assert len(Manifest(str(tmp_path), folds=2).samples) == 18  # passes over the splits
 
@@ -131,7 +140,7 @@ def test_a_split_of_another_name_is_counted(tmp_path: Path, split: str) -> None:
 
 
 def test_a_column_twice_is_named(tmp_path: Path) -> None:
-    with pytest.raises(VireidError, match="has 2 columns 'split'"):
+    with pytest.raises(VireidError, match=r" 2 .*'split'"):
         Manifest(table(tmp_path, HEADER.strip() + ',split\na.jpg,7,1,visible,train,test\n'))
 
 
@@ -148,14 +157,14 @@ def test_a_parquet_table_of_few_bytes_and_many_cells_is_refused_unread(
         write_table(pyarrow.table(cells), tmp_path / 'm.parquet')
         return str(tmp_path)
 
-    with pytest.raises(VireidError, match='has 1,000,002 lines'):
+    with pytest.raises(VireidError, match=' 1,000,002 '):
         Manifest(written(1_000_002), 'm.parquet')
-    with pytest.raises(VireidError, match=r'lines 2, 3, 4 and 996 more: a\.jpg is also in line 1'):
+    with pytest.raises(WrongContent, match=r'lines 2, 3, 4 and 996 .* a\.jpg .* line 1'):
         Manifest(written(1_000, note='x' * 1_000_000), 'm.parquet')  # a column that is not read
     monkeypatch.setattr('vireid.plugins.datasets.manifest.ARRAYS', 100_000)
-    with pytest.raises(VireidError, match='is too large'):
+    with pytest.raises(UnsafeFile, match=r'm\.parquet'):
         Manifest(written(1, path='x' * 100_000), 'm.parquet')
-    with pytest.raises(VireidError, match='is too large'):
+    with pytest.raises(UnsafeFile, match=r'm\.parquet'):
         Manifest(written(1_000, path='x' * 200), 'm.parquet')  # stored once
 
 
@@ -165,7 +174,7 @@ def test_a_column_of_lists_is_named(tmp_path: Path) -> None:
 
     columns = {'path': ['a.jpg'], 'identity': ['7'], 'camera': [[1, 2]], 'modality': ['visible']}
     write_table(pyarrow.table(columns), tmp_path / 'm.parquet')
-    with pytest.raises(VireidError, match=r"the column 'camera' contains list<.*>"):
+    with pytest.raises(WrongContent, match=r"'camera' .* list<"):
         Manifest(str(tmp_path), 'm.parquet')
 
 
@@ -176,7 +185,7 @@ def test_missing_cells_of_a_parquet_table_are_no_person(tmp_path: Path) -> None:
     columns = {'path': ['a.jpg', 'b.jpg', 'c.jpg'], 'camera': [1] * 3, 'modality': ['visible'] * 3}
     for missing in (float('nan'), None):
         write_table(pyarrow.table({'identity': [7.0, missing, missing], **columns}), tmp_path / 'm.parquet')
-        with pytest.raises(VireidError, match='lines 2, 3: path or identity is empty'):
+        with pytest.raises(WrongContent, match=r'lines 2, 3: .*identity '):
             Manifest(str(tmp_path), 'm.parquet')
 
 
@@ -202,12 +211,15 @@ def test_identities_too_large_for_a_number_are_names(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_binary_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(VireidError, match='cannot be read'):
+    path = tmp_path / 'manifest.csv'
+    with pytest.raises(VireidError, match=str(path)) as caught:
         Manifest(str(tmp_path))
-    (tmp_path / 'manifest.csv').write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(VireidError, match='cannot be read'):
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    path.write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(VireidError, match=str(path)) as caught:
         Manifest(str(tmp_path))
-    with pytest.raises(VireidError, match='set --data-root'):
+    assert isinstance(caught.value.__cause__, ValueError)
+    with pytest.raises(MissingKey, match='--data-root'):
         Manifest()
 
 
@@ -266,32 +278,31 @@ def test_a_table_without_splits_holds_its_samples_all_the_same(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ('given', 'texts'),
+    ('given', 'kind', 'facts'),
     [
-        ({'folds': 1}, ['folds is 1', 'allowed: 2 or more, or None']),
-        ({'folds': 5, 'fold': 6}, ['fold is 6', 'allowed: 1 to 5']),
-        (
-            {'folds': 5},
-            ['has 6 identities with both modalities', 'two for each of 5 folds', 'set folds to 3 or less'],
-        ),
-        ({'fold': 2}, ['fold is 2, which has no effect', 'also set folds, such as dataset.folds=5']),
-        ({'seed': 2}, ['seed is 2, which has no effect', 'also set folds or val_share']),
-        ({'draw': 2}, ['draw is 2, which has no effect', 'also set identities']),
-        ({'folds': 2, 'seed': -1}, ['seed is -1', '0 or more']),
-        ({'identities': 2, 'draw': -1}, ['draw is -1', '0 or more']),
-        ({'val_share': 1.0}, ['val_share is 1.0']),
-        ({'val_share': 0.9}, ['val_share is 0.9, which leaves 1 of 6 identities for training', 'a smaller share']),
-        ({'identities': 7}, ['identities is 7, but', 'has 6 training identities', 'allowed: 2 to 6, or None for all']),
-        ({'identities': 1}, ['identities is 1']),
+        ({'folds': 1}, WrongValue, ['folds is 1 ']),
+        ({'folds': 5, 'fold': 6}, WrongValue, ['fold is 6', '1 to 5']),
+        ({'folds': 5, 'fold': 0}, WrongValue, ['fold is 0', '1 to 5']),
+        ({'folds': 5}, TooFew, [' 6 ', ' 5 folds', ' 10 ', 'folds to 3 ']),
+        ({'fold': 2}, MissingKey, ['fold ', ' 2,', 'dataset.folds=5']),
+        ({'seed': 2}, MissingKey, ['seed ', ' 2,', 'folds or val_share']),
+        ({'draw': 2}, MissingKey, ['draw ', ' 2,', ' identities']),
+        ({'folds': 2, 'seed': -1}, WrongValue, ['seed is -1 ']),
+        ({'identities': 2, 'draw': -1}, WrongValue, ['draw is -1 ']),
+        ({'val_share': 1.0}, WrongValue, ['val_share is 1.0 ']),
+        ({'val_share': 0.9}, TooFew, ['val_share ', ' 0.9,', ' 1 of 6 ']),
+        ({'identities': 7}, WrongValue, ['identities ', ' 7,', ' 6 ', '2 to 6']),
+        ({'identities': 1}, WrongValue, ['identities ', ' 1,']),
     ],
 )
 def test_an_argument_out_of_range_or_of_no_effect_is_named(
-    tmp_path: Path, given: dict[str, Any], texts: list[str]
+    tmp_path: Path, given: dict[str, Any], kind: type[VireidError], facts: list[str]
 ) -> None:
-    with pytest.raises(VireidError) as caught:
-        Manifest(table(tmp_path, HEADER + people(6)), **given)
-    for wanted in texts:
-        assert wanted in str(caught.value)
+    config = {'type': 'Manifest', 'root': table(tmp_path, HEADER + people(6)), **given}
+    with pytest.raises(kind) as caught:
+        create_manager().components.build('datasets', config, where='dataset')
+    for fact in facts:
+        assert fact in str(caught.value)
 
 
 def test_the_registry_builds_a_fold(tmp_path: Path) -> None:
@@ -328,7 +339,7 @@ def test_half_of_the_rows_with_a_blank_make_no_other_people(tmp_path: Path) -> N
 
 
 def test_one_image_in_two_spellings_of_its_path_is_listed_twice(tmp_path: Path) -> None:
-    with pytest.raises(VireidError, match=r'line 6: \./a\.jpg is also in line 3'):
+    with pytest.raises(WrongContent, match=r'line 6: \./a\.jpg .* line 3'):
         Manifest(table(tmp_path, HEADER + ROWS + './a.jpg,7,1,visible,test\n'))
 
 
@@ -338,7 +349,7 @@ def test_one_image_by_two_ways_is_listed_twice(tmp_path: Path, root: str, monkey
     (tmp_path / 'data').mkdir()
     for other in (tmp_path / 'a.jpg', 'x/../a.jpg', f'../{tmp_path.name}/a.jpg'):
         table(tmp_path, HEADER + ROWS + f'{other},7,1,visible,test\n')
-        with pytest.raises(VireidError, match=r'line 6: .*a\.jpg is also in line 3'):
+        with pytest.raises(WrongContent, match=r'line 6: .*a\.jpg .* line 3'):
             Manifest(root or str(tmp_path))
 
 
@@ -356,5 +367,5 @@ def test_usual_words_in_capitals_are_the_same_words(tmp_path: Path) -> None:
 
 def test_zeros_and_floats_that_differ_are_refused_with_both(tmp_path: Path) -> None:
     data = Manifest(table(tmp_path, HEADER + ROWS.replace('b.jpg,7', 'b.jpg,0007').replace('d.jpg,9', 'd.jpg,9.0')))
-    with pytest.raises(VireidError, match=r"2 identities seem .*: '0007' and '7'; '9' and '9\.0'"):
+    with pytest.raises(VireidError, match=r" 2 .*: '0007' and '7'; '9' and '9\.0'"):
         data.split('test')

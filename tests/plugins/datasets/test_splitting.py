@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import TooFew, VireidError, WrongValue
 from vireid.plugins.datasets.splitting import SplitAssignment, assign, divide, matchable, spread
 
 VIEWS = ((VISIBLE, 1), (VISIBLE, 2), (INFRARED, 2), (INFRARED, 3))
@@ -141,27 +141,27 @@ def test_the_assignment_follows_the_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ('count', 'test', 'val', 'texts'),
+    ('count', 'test', 'val', 'kind', 'facts'),
     [
-        (3, 0.5, 0.0, ['mine has 3 identities with both modalities', '4 or more: two for each of train and test']),
-        (5, 0.5, 0.2, ['has 5', '6 or more: two for each of train, val and test', 'add images of more identities']),
-        (6, 0.9, 0.0, ['which leaves 1 of 6 identities for training', 'use a smaller share']),
-        (8, 0.0, 0.0, ['the shares are 0.0 for test', 'test above 0']),
-        (8, 0.6, 0.4, ['the shares are 0.6 for test and 0.4 for validation', 'a sum below 1']),
+        (3, 0.5, 0.0, TooFew, ['mine', ' 3 ', ' 4 ', 'train and test']),
+        (5, 0.5, 0.2, TooFew, ['mine', ' 5 ', ' 6 ', 'train, val and test']),
+        (6, 0.9, 0.0, TooFew, [' 0.9 ', ' 1 of 6 ']),
+        (8, 0.0, 0.0, WrongValue, [' 0.0 ']),
+        (8, 0.6, 0.4, WrongValue, [' 0.6 ', ' 0.4 ']),
     ],
 )
 def test_too_few_people_or_shares_that_do_not_fit_are_named(
-    count: int, test: float, val: float, texts: list[str]
+    count: int, test: float, val: float, kind: type[VireidError], facts: list[str]
 ) -> None:
     samples = sightings([{VIEWS[0]: 1, VIEWS[3]: 1}] * count + [{VIEWS[0]: 1}])
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(kind) as caught:
         divide(samples, test, val, 0, 'mine')
-    for wanted in texts:
-        assert wanted in str(caught.value)
+    for fact in facts:
+        assert fact in str(caught.value)
 
 
 def test_four_people_are_enough() -> None:
     found = divide(sightings([{VIEWS[0]: 1, VIEWS[3]: 1}] * 4), 0.5, 0, 0, 'mine')
     assert Counter(found.values()) == {'train': 2, 'test': 2}
-    with pytest.raises(VireidError, match='seed is -1'):
+    with pytest.raises(WrongValue, match=r'seed .*-1'):
         divide([], 0.5, 0, -1, 'mine')

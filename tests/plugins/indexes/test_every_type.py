@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.plugins.indexes.conftest import NONE, Image, normalized
-from vireid.errors import VireidError
+from vireid.errors import MissingPackage, UnknownKey, WrongValue
 from vireid.plugins.indexes import faiss_file
 from vireid.search.entries import Where
 
@@ -101,16 +101,16 @@ def test_tiny_galleries(make, gallery, kind, count):
 
 
 @pytest.mark.parametrize(
-    ('kind', 'arguments', 'message'),
+    ('kind', 'arguments', 'error', 'fact'),
     [
-        ('FaissIVF', {'probes': 0}, 'probes'),
-        ('FaissHNSW', {'links': 1}, 'links'),
-        ('Qdrant', {'url': 'localhost:6333'}, "url is 'localhost:6333'"),
-        ('Exact', {'probes': 3}, 'probes'),
+        ('FaissIVF', {'probes': 0}, WrongValue, 'probes'),
+        ('FaissHNSW', {'links': 1}, WrongValue, 'links'),
+        ('Qdrant', {'url': 'localhost:6333'}, WrongValue, "url is 'localhost:6333'"),
+        ('Exact', {'probes': 3}, UnknownKey, 'probes'),
     ],
 )
-def test_wrong_arguments(make, kind, arguments, message):
-    with pytest.raises(VireidError, match=message):
+def test_wrong_arguments(make, kind, arguments, error, fact):
+    with pytest.raises(error, match=fact):
         make(kind, **arguments)
 
 
@@ -120,6 +120,6 @@ def test_wrong_arguments(make, kind, arguments, message):
 )
 def test_a_missing_package_is_told(make, monkeypatch, kind, package, extra):
     monkeypatch.setitem(__import__('sys').modules, package, None)
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(MissingPackage) as caught:
         make(kind)
     assert caught.value.todo == f"pip install 'vireid[{extra}]'"

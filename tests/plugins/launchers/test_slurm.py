@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from vireid.errors import VireidError
+from vireid.errors import Unavailable, VireidError
 from vireid.launcher_types import JobState
 from vireid.plugins.launchers.slurm import Slurm, read_jobs
 
@@ -127,18 +127,16 @@ def test_jobs_stay_in_the_queue_when_the_command_is_stopped(cluster, command):
 
 def test_what_slurm_refuses_is_told(cluster, command):
     (cluster / 'refuse').write_text('sbatch: error: invalid partition specified: gpux\n')
-    with pytest.raises(VireidError) as error:
+    with pytest.raises(Unavailable, match='gpux') as error:
         Slurm(folder=cluster / 'study', partition='gpux').submit([command('')])
-    assert 'invalid partition specified: gpux' in error.value.given
     assert '--launcher slurm partition=NAME' in error.value.todo
 
 
 def test_without_slurm_it_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', '')
-    with pytest.raises(VireidError) as error:
+    with pytest.raises(Unavailable, match='slurm') as error:
         Slurm(folder=tmp_path)
-    assert error.value.given.startswith('the launcher slurm: ')
-    assert error.value.todo == 'run this on a login node of the cluster, or use --jobs N'
+    assert '--jobs N' in error.value.todo
 
 
 def test_a_job_that_never_ran_says_why(cluster, command, monkeypatch):

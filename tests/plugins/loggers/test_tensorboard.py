@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.errors import VireidError
+from vireid.errors import MissingPackage
 from vireid.launch import launch
 from vireid.plugins.loggers.tensorboard import TensorBoard
 
@@ -80,9 +80,8 @@ def test_scoring_a_checkpoint_writes_nothing(take_steps, two_rows):
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorboard', None)
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(MissingPackage, match=r'TensorBoard .* tensorboard') as caught:
         TensorBoard()
-    assert caught.value.given == 'the logger TensorBoard needs the package tensorboard'
     assert caught.value.todo == 'pip install "vireid[tensorboard]"'
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
-from vireid.errors import VireidError
+from vireid.errors import Conflict, Mismatch, VireidError, WrongValue
 from vireid.plugin_manager.manager import create_manager
 
 
@@ -135,42 +135,37 @@ def test_a_step_without_any_loss_is_an_error():
     def change(config: dict[str, Any]) -> None:
         config['heads']['scaled']['losses'] = {'id': {'type': 'CrossEntropy', 'epochs': (0, 2)}}
 
-    with pytest.raises(VireidError, match='model: no loss is active in epoch 2, counted from 0'):
+    with pytest.raises(Mismatch, match='epoch 2'):
         build(change)(batch(20))
 
 
-@pytest.mark.parametrize(
-    ('epochs', 'message'),
-    [
-        ((3, 3), r'model.heads.scaled.losses.id.epochs is \(3, 3\), which contains no epoch'),
-        ((10, None), r'losses.id.epochs starts in epoch 10, but the run ends after epoch 9 \(counted from 0\)'),
-    ],
-)
-def test_epochs_that_never_come_are_refused(epochs, message):
+@pytest.mark.parametrize(('epochs', 'facts'), [((3, 3), r'\(3, 3\)'), ((10, None), 'epoch 10, .* epoch 9 ')])
+def test_epochs_that_never_come_are_refused(epochs, facts):
     def change(config: dict[str, Any]) -> None:
         config['heads']['scaled']['losses']['id']['epochs'] = epochs
 
-    with pytest.raises(VireidError, match=message):
-        build(change, training=SimpleNamespace(epochs=10, steps=None))
-    with pytest.raises(VireidError, match=message):  # 46 steps end in the tenth epoch
-        build(change, training=SimpleNamespace(epochs=None, steps=46), steps_per_epoch=5)
+    for training in ({'epochs': 10, 'steps': None}, {'epochs': None, 'steps': 46}):  # 46 steps end in the tenth epoch
+        with pytest.raises(VireidError, match=facts) as caught:
+            build(change, training=SimpleNamespace(**training), steps_per_epoch=5)
+        assert caught.value.path == 'model.heads.scaled.losses.id.epochs'
 
 
 def test_a_translator_that_the_backbone_depends_on_cannot_be_switched():
     def change(config: dict[str, Any]) -> None:
         config['translators'] = {'pad': {'type': 'ZeroPadding', 'epochs': (0, 2)}}
 
-    message = 'model.translators.pad.epochs: the translator changes the channels of visible, infrared'
-    with pytest.raises(VireidError, match=message):
+    with pytest.raises(Conflict, match='visible, infrared') as caught:
         build(change)
+    assert caught.value.path == 'model.translators.pad.epochs'
 
 
 def test_a_name_that_torch_uses_itself_is_refused():
     def change(config: dict[str, Any]) -> None:
         config['translators'] = {'double': {'type': 'Double'}}
 
-    with pytest.raises(VireidError, match=r"model.translators: invalid name 'double'"):
+    with pytest.raises(WrongValue, match="'double'") as caught:
         build(change)
+    assert caught.value.path == 'model.translators'
 
 
 def test_the_epochs_in_which_something_changes():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vireid.core.types import INFRARED, VISIBLE, Batch, Context
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugin_manager.manager import create_manager
 
 pytestmark = pytest.mark.usefixtures('narrow_resnet')
@@ -106,5 +106,6 @@ def test_a_head_cannot_learn_from_what_is_fitted_later() -> None:
         'weighter': {'type': 'Fixed'},
         'embedding': 'whitened',
     }
-    with pytest.raises(VireidError, match=r"heads\.all reads 'all', which is fitted before scoring"):
+    with pytest.raises(Mismatch, match="'all'") as caught:
         create_manager().components.build('models', config, where='model', num_identities=2, image_size=(32, 16))
+    assert caught.value.path == 'model.heads.all'

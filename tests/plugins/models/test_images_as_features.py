@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Batch, FeatureSpec, HeadOutput, Progress
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, UnknownName, VireidError
 from vireid.plugin_manager.manager import create_manager
 
 CALLS: list[str] = []
@@ -224,21 +224,22 @@ def test_an_optimizer_may_use_the_first_identities_of_each_batch():
     assert step(batch(), Progress(0, 2, 3, 3))['tasks']['critic'] == pytest.approx(wanted)
     settings['critic']['identities'] = 4
     step = step_of(build()[0], components, order=list(OPTIMIZERS), optimizers=settings)
-    with pytest.raises(VireidError, match='uses 4 identities per batch, but a batch has 3'):
+    with pytest.raises(VireidError, match=r'4 identities .* 3'):
         step(batch(), Progress(0, 2, 3, 3))
 
 
 def test_optimizers_that_share_a_turn_use_the_same_images():
     settings = copy.deepcopy(OPTIMIZERS)
     settings['critic']['identities'] = 2
-    with pytest.raises(VireidError, match='share a turn but use different numbers of identities'):
+    with pytest.raises(VireidError, match='network, generator, critic') as caught:
         step_of(*build(), optimizers=settings)
+    assert 'step.order' in caught.value.todo
 
 
 def test_a_critic_that_no_optimizer_has_is_refused_or_frozen():
     settings = {name: own for name, own in copy.deepcopy(OPTIMIZERS).items() if name != 'critic'}
     settings['generator']['tasks'] = ['fool', 'critic']
-    with pytest.raises(VireidError, match=r'no optimizer claims tasks.critic.head.layer.weight and 1 more'):
+    with pytest.raises(VireidError, match=r'tasks\.critic\.head\.layer\.weight and 1 '):
         step_of(*build(), optimizers=settings)
     model, components = build()
     step_of(model, components, optimizers=settings, freeze_rest=True)
@@ -260,8 +261,9 @@ def test_the_gradient_of_a_stopped_input_is_not_computed():
     def misspell(config: dict[str, Any]) -> None:
         config['heads']['critic']['stop'] = 'fakes'
 
-    with pytest.raises(VireidError, match=r"model.heads.critic.stop: unknown feature 'fakes', did you mean 'fake'"):
+    with pytest.raises(UnknownName, match=r"'fakes'.*'fake'") as caught:
         build(misspell)
+    assert caught.value.path == 'model.heads.critic.stop'
 
 
 def test_a_translated_modality_is_what_is_embedded():
@@ -279,11 +281,12 @@ def test_images_are_not_an_embedding_and_a_joint_head_does_not_read_them():
     def embedding(config: dict[str, Any]) -> None:
         config['embedding'] = 'images'
 
-    with pytest.raises(VireidError, match="embedding: feature 'images' is a paired map"):
+    with pytest.raises(Mismatch, match=r"'images' .* paired ") as caught:
         build(embedding)
+    assert caught.value.path == 'model.embedding'
 
     def head(config: dict[str, Any]) -> None:
         config['heads']['mean']['inputs'] = 'images'
 
-    with pytest.raises(VireidError, match="GlobalHead needs a joint feature, but 'images' is paired"):
+    with pytest.raises(Mismatch, match=r"GlobalHead .* joint .*'images' .*paired"):
         build(head)

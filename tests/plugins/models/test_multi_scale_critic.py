@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.models.multi_scale_critic import MultiScaleCritic, real_loss, squared_error
 
 
@@ -78,7 +78,5 @@ def test_the_border_of_a_halved_image_is_averaged_over_its_own_pixels():
 def test_the_smallest_image():
     critic = MultiScaleCritic(3, 1, 3)
     assert [score.shape[2] for score in critic(torch.zeros(1, 3, 17, 17))] == [5, 3, 2]
-    with pytest.raises(VireidError, match='critic of 3 scales got images of 40 x 16\n  allowed: at least 17 x 17'):
+    with pytest.raises(Mismatch, match=r'40 x 16\n.* 17 x 17'):
         critic(torch.zeros(1, 3, 40, 16))
-    with pytest.raises(VireidError, match='width is 32, scales is 0'):
-        MultiScaleCritic(scales=0)

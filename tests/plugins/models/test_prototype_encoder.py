@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.models.prototype_encoder import PrototypeEncoder
 
 
@@ -68,12 +68,12 @@ def test_parameters_of_the_paper_size():
 
 @pytest.mark.parametrize('size', [(41, 40), (40, 42), (36, 40), (40, 36)])
 def test_refuses_images_that_do_not_fit(size):
-    with pytest.raises(VireidError, match=rf'images of {size[0]} x {size[1]}\n  allowed: multiples of 4, at least 40'):
+    with pytest.raises(Mismatch, match=rf' {size[0]} x {size[1]}\n.* 4, .* 40 '):
         PrototypeEncoder(3, 1)(torch.zeros(1, 3, *size))
 
 
 def test_refuses_sizes_below_1():
-    with pytest.raises(VireidError, match=r'width is 0, dilations is \(3, 6, 9\)'):
+    with pytest.raises(WrongValue, match='width is 0'):
         PrototypeEncoder(width=0)
-    with pytest.raises(VireidError, match=r'dilations is \(1, 0\)'):
+    with pytest.raises(WrongValue, match=r'dilations is \(1, 0\)'):
         PrototypeEncoder(dilations=(1, 0))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.protocols.llcm import LLCMProtocol, drop_same_camera
 from vireid.plugins.protocols.llcm_released import LLCMReleased
 
@@ -68,9 +69,11 @@ def test_the_released_code_searches_all_visible_with_drawn_infrared_images() -> 
 
 
 def test_nothing_to_score_is_refused() -> None:
-    with pytest.raises(VireidError, match='directions is empty'):
+    with pytest.raises(WrongValue, match='directions'):
         LLCMProtocol([], 10)
-    with pytest.raises(VireidError, match='trials is 0'):
-        LLCMReleased(trials=0)
-    with pytest.raises(VireidError, match="directions has 'visible to infrared' twice"):
+    for kind in ('llcm', 'llcm-released'):
+        for trials in (0, 1001):
+            with pytest.raises(WrongValue, match=f'trials is {trials} '):
+                create_manager().components.build('protocols', {'type': kind, 'trials': trials}, where='protocol')
+    with pytest.raises(WrongValue, match=r"directions .*'visible to infrared'"):
         LLCMProtocol(['visible to infrared', 'visible to infrared'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import multiprocessing
 import os
 import pickle
@@ -23,7 +24,7 @@ from vireid.boundary.shared_folders import require_trusted
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import Decoder, read_image
 from vireid.core.types import VISIBLE, Progress, Sample
-from vireid.errors import VireidError
+from vireid.errors import Changed, DamagedFile, Mismatch, MissingFile, VireidError, WriteFailed, WrongValue
 from vireid.plugins.readers import image_cache
 from vireid.plugins.readers.image_cache import ImageCache
 from vireid.plugins.transforms.resize_scaled import ResizeScaled
@@ -123,7 +124,7 @@ def test_a_transform_whose_code_has_changed_makes_it_new(samples, tmp_path, monk
 
 
 def test_no_folder_is_refused(samples):
-    with pytest.raises(VireidError, match='a folder for the cache'):
+    with pytest.raises(WrongValue, match='folder'):
         ImageCache(samples, Resize(SIZE), CONFIG, '')
 
 
@@ -139,17 +140,18 @@ def test_other_settings_and_other_lists_are_caches_of_their_own(samples, tmp_pat
     [RandomHorizontalFlip(), RandomCrop(SIZE, pad_if_needed=True), Resize(30), ToFloat(), Resize(SIZE).__class__(33)],
 )
 def test_a_first_transform_that_cannot_be_kept_is_refused(samples, tmp_path, first):
-    with pytest.raises(VireidError, match='Resize, ResizeScaled'):
+    with pytest.raises(Mismatch, match='Resize, ResizeScaled'):
         cache(samples, tmp_path / 'cache', first, {'type': type(first).__name__})
 
 
 def test_an_image_that_cannot_be_read_leaves_nothing(samples, tmp_path):
     Path(samples[7].path).write_bytes(b'no image')
-    with pytest.raises(VireidError, match=r'7\.jpg cannot be read'):
+    with pytest.raises(VireidError, match=r'7\.jpg') as caught:
         cache(samples, tmp_path / 'cache')
+    assert not isinstance(caught.value, MissingFile)
     assert files(tmp_path / 'cache') == []
     Path(samples[7].path).unlink()
-    with pytest.raises(VireidError, match=r'7\.jpg does not exist'):
+    with pytest.raises(MissingFile, match=r'7\.jpg'):
         cache(samples, tmp_path / 'cache')
 
 
@@ -177,7 +179,7 @@ def test_images_that_change_meanwhile_are_noticed(samples, tmp_path, monkeypatch
         return read(path)
 
     monkeypatch.setattr(image_cache, 'read_image', touch_and_read)
-    with pytest.raises(VireidError, match='images changed while the cache was built'):
+    with pytest.raises(Changed):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
 
@@ -185,7 +187,7 @@ def test_images_that_change_meanwhile_are_noticed(samples, tmp_path, monkeypatch
 def test_no_room_is_said_before_anything_is_read(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(image_cache.shutil, 'disk_usage', lambda path: type('Usage', (), {'free': 100}))
     monkeypatch.setattr(image_cache, 'read_image', None)
-    with pytest.raises(VireidError, match=r'set another folder, or remove images\.reader'):
+    with pytest.raises(WriteFailed, match=f'{tmp_path}/cache'):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
 
@@ -198,7 +200,7 @@ def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(samples, tmp_path, 
         return real('/dev/full', os.O_WRONLY) if str(path).endswith('.part') else real(path, flags, *mode, **options)
 
     monkeypatch.setattr(os, 'open', full)
-    with pytest.raises(VireidError, match='No space left'):
+    with pytest.raises(WriteFailed, match=rf' {errno.ENOSPC}\]'):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
 
@@ -330,7 +332,7 @@ def test_a_planted_link_is_not_followed(samples, tmp_path, what, exists):
     before = victim.read_bytes() if exists else None
     planted = taken_away(read, what)
     planted.symlink_to(victim)
-    with pytest.raises(VireidError, match='is a link'):
+    with pytest.raises(VireidError, match=str(planted)):
         cache(samples, tmp_path / 'cache')
     assert (victim.read_bytes() if victim.exists() else None) == before
 
@@ -340,7 +342,7 @@ def test_a_planted_pipe_blocks_nobody(samples, tmp_path, what):
     read = cache(samples, tmp_path / 'cache')
     planted = taken_away(read, what)
     os.mkfifo(planted)
-    with pytest.raises(VireidError, match='is not a regular file'):
+    with pytest.raises(VireidError, match=str(planted)):
         cache(samples, tmp_path / 'cache')
 
 
@@ -358,7 +360,7 @@ def test_files_of_the_user_of_root_and_of_the_folder_s_owner_are_trusted_others_
     monkeypatch.setattr(os, 'getuid', lambda: 1234)
     for user in (own, 1234, 0):
         require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=user, st_mode=stat.S_IFREG))
-    with pytest.raises(VireidError, match=r'x\.u8 belongs to user 4321\n.*\n.*give another folder'):
+    with pytest.raises(VireidError, match=r'x\.u8 .* 4321\n'):
         require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=4321, st_mode=stat.S_IFREG))
 
 
@@ -370,7 +372,7 @@ def test_a_stranger_s_file_is_refused(samples, tmp_path, what):
     os.chown(read.file if what == 'cache' else lock, 4321, 4321)
     if what == 'lock':
         read.file.unlink()
-    with pytest.raises(VireidError, match='belongs to user 4321'):
+    with pytest.raises(VireidError, match=' 4321\n'):
         cache(samples, tmp_path / 'cache')
 
 
@@ -405,14 +407,14 @@ def test_other_pixels_are_noticed_when_they_are_read(samples, tmp_path):
     overwrite(read.file, read._start() + 3 * 32 * 16 * 3, b'planted')
     for reader in (read, cache(samples, tmp_path / 'cache')):
         reader(samples[0].path)
-        with pytest.raises(VireidError, match=r'(?s)is damaged: the pixels of .*3\.jpg.*delete that file'):
+        with pytest.raises(DamagedFile, match=rf'{read.file} .*3\.jpg'):
             reader(samples[3].path)
 
 
 def test_a_cache_cut_short_in_the_middle_of_a_run_is_an_error(samples, tmp_path):
     read = cache(samples, tmp_path / 'cache')
     os.truncate(read.file, read._start() + 100)
-    with pytest.raises(VireidError, match='is damaged'):
+    with pytest.raises(DamagedFile, match=f'{read.file} .*{samples[0].path}'):
         read(samples[0].path)
 
 
@@ -420,7 +422,7 @@ def test_a_worker_that_starts_after_the_cache_was_replaced_says_so(samples, tmp_
     read = cache(samples, tmp_path / 'cache')
     packed = pickle.dumps(read)
     overwrite(read.file, 0, b'other')
-    with pytest.raises(VireidError, match='was replaced'):
+    with pytest.raises(DamagedFile, match=str(read.file)):
         pickle.loads(packed)(samples[0].path)
 
 

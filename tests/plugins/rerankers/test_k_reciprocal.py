@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.rerankers import k_reciprocal
 from vireid.plugins.rerankers.k_reciprocal import KReciprocal
 
@@ -121,5 +122,5 @@ def test_shared_neighbors_bring_an_identity_before_a_nearer_stranger() -> None:
 
 @pytest.mark.parametrize('settings', [{'k1': 0}, {'k2': 0}, {'weight': -0.1}, {'weight': 1.1}])
 def test_settings_out_of_range_are_refused(settings: dict) -> None:
-    with pytest.raises(VireidError, match='k1 and k2 of at least 1, weight from 0 to 1'):
-        KReciprocal(**settings)
+    with pytest.raises(WrongValue, match=' is '.join(map(str, *settings.items()))):
+        create_manager().components.build('rerankers', {'type': 'KReciprocal', **settings}, where='rerank')

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vireid.errors import WrongValue
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.transforms.resize_scaled import ResizeScaled
 
 
@@ -14,5 +16,6 @@ def test_ten_ninths(size, wanted):
 
 
 def test_never_smaller_than_the_crop():
-    with pytest.raises(ValueError, match='at least 1'):
-        ResizeScaled((288, 144), 0.9)
+    config = {'type': 'ResizeScaled', 'scale': 0.9}
+    with pytest.raises(WrongValue, match=r'scale is 0\.9'):
+        create_manager().components.build('transforms', config, where='images.test.0', defaults={'size': (288, 144)})

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.types import INFRARED, VISIBLE, Batch
-from vireid.errors import VireidError
+from vireid.errors import Conflict, UnknownName
 from vireid.plugins.translators.light_generator import LightGenerator
 
 BOTH = {VISIBLE: 3, INFRARED: 3}
@@ -79,7 +79,7 @@ def test_it_is_small_and_left_out_of_the_embedding():
 
 
 def test_what_it_refuses():
-    with pytest.raises(VireidError, match="of is 'thermal', which is not a modality of the images"):
+    with pytest.raises(UnknownName, match="'thermal'"):
         LightGenerator(BOTH, of='thermal')
-    with pytest.raises(VireidError, match="name is 'infrared', which is already a modality"):
+    with pytest.raises(Conflict, match="'infrared'"):
         LightGenerator(BOTH, name=INFRARED)

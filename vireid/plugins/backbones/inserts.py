@@ -14,7 +14,7 @@ from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Context, FeatureSpec
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Mismatch, UnknownName, WrongValue, did_you_mean
 from vireid.interfaces import Neck
 
 After = str | dict[str, Annotated[int, Ge(1)]]
@@ -99,7 +99,7 @@ def add_inserts(
                     continue
                 with_input = config.get('with_input', False)
                 if with_input and copies > 1:
-                    raise VireidError(
+                    raise Mismatch(
                         f'{build_part.where}.inserts.{name} reads the input of {stage}, which has fewer rows than its '
                         'output after another insert',
                         todo='put it before the insert that adds rows',
@@ -107,7 +107,7 @@ def add_inserts(
                     )
                 reads_from = [before, stage] if with_input else [stage]
                 if with_input and before not in specs:
-                    raise VireidError(
+                    raise Mismatch(
                         f'{build_part.where}.inserts.{name} reads the input of {stage}, whose shape is unknown in this '
                         'backbone',
                         todo='insert it after a later stage',
@@ -136,13 +136,13 @@ def require_stages(inserts: Mapping[str, Any], stages: Sequence[str], one_block:
     for name, config in inserts.items():
         for stage, count in stage_of(config, name).items() if config is not None else ():
             if one_block and count > 1:
-                raise VireidError(
+                raise WrongValue(
                     f'{where}.inserts.{name} follows {count} blocks of {stage}, whose shapes may differ here',
                     allowed=f"the end of a stage: after='{stage}'",
                     path=f'{where}.inserts.{name}',
                 )
             if stage not in stages:
-                raise VireidError(
+                raise UnknownName(
                     f'{where}.inserts.{name} follows {stage!r}, which is not a stage up to the last of out_stages'
                     f'{did_you_mean(stage, stages)}',
                     allowed=', '.join(stages),
@@ -166,7 +166,7 @@ def _build(
     elif names_argument(insert, 'progress'):
         problem = 'needs progress, which a backbone does not receive'
     if problem:
-        raise VireidError(f'{where} after {stage}: {config["type"]} {problem}', path=where)
+        raise Mismatch(f'{where} after {stage}: {config["type"]} {problem}', path=where)
     return insert
 
 

@@ -13,7 +13,16 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import (
+    Mismatch,
+    MissingFile,
+    MissingPackage,
+    Unavailable,
+    UnknownKey,
+    UnknownName,
+    VireidError,
+    WrongValue,
+)
 from vireid.plugins.backbones.weights import published_weights
 
 Library = Literal['torchvision', 'timm']
@@ -33,7 +42,7 @@ def require_network(network: str, library: Library) -> None:
         VireidError: if it does not, or timm is not installed.
     """
     if library == 'timm' and find_spec('timm') is None:
-        raise VireidError(f'{network!r}: timm is not installed', todo="pip install 'vireid[timm]'")
+        raise MissingPackage(f'{network!r}: timm is not installed', todo="pip install 'vireid[timm]'")
     if library == 'timm':
         import timm
 
@@ -45,13 +54,13 @@ def require_network(network: str, library: Library) -> None:
     if not known:
         longer = [name for name in names if name.startswith(network)]
         near = longer[:4] or get_close_matches(network, names, n=4, cutoff=0.5)
-        raise VireidError(
+        raise UnknownName(
             f'{library} has no network {network!r}',
             allowed=', '.join(near) or f'one of {len(names)} names',
             todo=None if near else f'import {library}; {library}{"" if library == "timm" else ".models"}.list_models()',
         )
     if library == 'timm' and '.' in network and network not in _tagged(network):
-        raise VireidError(
+        raise UnknownName(
             f'timm has no pretrained weights {network!r}', allowed=', '.join(_tagged(network)) or 'a name without tag'
         )
 
@@ -73,7 +82,7 @@ def build_network(network: str, library: Library, options: Mapping[str, Any]) ->
         built = _on_default_device(lambda: _create(network, library, options)) if not reserved else None
     except Exception as error:  # a constructor may raise anything
         if not options:
-            raise VireidError(f'{network} of {library} could not be constructed: {error}') from error
+            raise Unavailable(f'{network} of {library} could not be constructed: {error}') from error
         raise _rejected(network, library, options, error) from error
     if built is None or (options and not set(options) <= _arguments(built)):
         raise _rejected(network, library, options, None)
@@ -101,12 +110,12 @@ def _from_timm(network: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
     import timm
 
     if not _tagged(network):
-        raise VireidError(f'timm has no pretrained weights for {network}', allowed=ALLOWED)
+        raise Unavailable(f'timm has no pretrained weights for {network}', allowed=ALLOWED)
     try:
         return timm.create_model(network, pretrained=True, **options).state_dict()
     except Exception as error:  # a download may raise anything
         if 'loading state_dict' in str(error):
-            raise VireidError(
+            raise Mismatch(
                 f'pretrained weights of {network} do not fit options {dict(options)}',
                 allowed=ALLOWED,
                 todo='remove the options that change sizes, or set weights=None',
@@ -114,7 +123,7 @@ def _from_timm(network: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
         config = timm.models.get_pretrained_cfg(network)
         hub, url = (config.hf_hub_id, config.url) if config is not None else (None, None)
         file = f'model.safetensors of {hub} on the Hugging Face hub' if hub else url
-        raise VireidError(
+        raise MissingFile(
             f'weights of {network} are not in the timm cache and cannot be downloaded: {str(error).splitlines()[0]}',
             allowed=ALLOWED,
             todo=f'download {file} on a machine with internet access, then pass its path: '
@@ -168,6 +177,6 @@ def _rejected(network: str, library: Library, options: Mapping[str, Any], error:
     if unknown:
         near = get_close_matches(unknown[0], known, n=1)
         given = f'{network} has no option {unknown[0]!r}' + (f', did you mean {near[0]!r}?' if near else '')
-    else:
-        given = f'{network} does not accept options {dict(options)}: {error}'
-    return VireidError(given, allowed=', '.join(sorted(known)))
+        return UnknownKey(given, allowed=', '.join(sorted(known)))
+    given = f'{network} does not accept options {dict(options)}: {error}'
+    return WrongValue(given, allowed=', '.join(sorted(known)))

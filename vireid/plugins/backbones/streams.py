@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import MODALITIES, Context, FeatureSpec, Modality, joint_order
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingKey, UnknownName, WrongValue
 from vireid.plugins.backbones.inserts import Stage, add_inserts, require_stages
 
 STAGES = (1, 2, 3, 4)
@@ -53,9 +53,9 @@ class TwoStreams(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= shared_from <= 5:
-            raise VireidError(f'shared_from is {shared_from}', allowed='0 (all shared) to 5 (nothing shared)')
+            raise WrongValue(f'shared_from is {shared_from}', allowed='0 (all shared) to 5 (nothing shared)')
         if not out_stages or not set(out_stages) <= set(STAGES):
-            raise VireidError(f'out_stages is {tuple(out_stages)}', allowed='one or more of 1, 2, 3, 4')
+            raise WrongValue(f'out_stages is {tuple(out_stages)}', allowed='one or more of 1, 2, 3, 4')
         self.shared_from = shared_from
         self.out_stages = tuple(sorted(out_stages))
         self.last = self.out_stages[-1]
@@ -110,7 +110,7 @@ class TwoStreams(nn.Module):
         if not inserts:
             return
         if build_part is None:
-            raise VireidError('inserts need build_part, which builds them', todo='build the backbone from a config')
+            raise MissingKey('inserts need build_part, which builds them', todo='build the backbone from a config')
         places = [f'stage{s}' for s in STAGES if s <= self.last and f'stage{s}' in specs]
         require_stages(inserts, places, one_block, build_part.where)
         for stages in [*self.streams.values(), self.shared]:
@@ -140,12 +140,12 @@ class TwoStreams(nn.Module):
         """Maps {modality: (N_m, C_m, H, W)} to the maps of `out_stages`; joint maps have N = sum of N_m images.
 
         Raises:
-            VireidError: if a modality has no stream.
+            UnknownName: if a modality has no stream.
         """
         if self.shared_from > 0:
             unknown = set(images) - set(self.stream_of)
             if unknown:
-                raise VireidError(f'no stream for modality {sorted(unknown)}', allowed=', '.join(self.stream_of))
+                raise UnknownName(f'no stream for modality {sorted(unknown)}', allowed=', '.join(self.stream_of))
         order = joint_order(images)
         # modalities that share a stream run through it together, so its BatchNorm layers see all of them
         stream_of = {m: self.stream_of.get(m, m) for m in order}
@@ -210,17 +210,17 @@ def _streams(
 ) -> dict[Modality, Modality]:
     """Returns the modality whose stream each modality uses."""
     if wrong := {m: count for m, count in channels.items() if not 1 <= count <= 4}:
-        raise VireidError(f'images have channels {wrong}', allowed='1 to 4 channels per modality')
+        raise WrongValue(f'images have channels {wrong}', allowed='1 to 4 channels per modality')
     stream_of = {m: given.get(m, m) for m in channels}
     for modality, other in given.items():
         if modality not in channels or stream_of.get(other) != other:
-            raise VireidError(
+            raise UnknownName(
                 f'streams: {modality!r} is set to the stream of {other!r}, but there is no '
                 + (f'modality {modality!r}' if modality not in channels else f'stream {other!r}'),
                 allowed=', '.join(f'{m!r}' for m in channels),
             )
     if shared_from and (own := [m for m in channels if m not in MODALITIES and m not in given]):
-        raise VireidError(
+        raise MissingKey(
             f'streams does not name the stream of the modality {own[0]!r}',
             allowed=f'the stream of another modality, or its own stream, which is not used in evaluation: {own[0]!r}',
             todo=f"set model.backbone.streams, for example to {{'{own[0]}': 'visible'}}",
@@ -228,7 +228,7 @@ def _streams(
     for modality in channels:
         other = stream_of[modality] if shared_from else next(iter(channels))
         if channels[modality] != channels[other]:
-            raise VireidError(
+            raise Mismatch(
                 f'{modality} images have {channels[modality]} channels, but {other} images have {channels[other]}',
                 todo='use separate streams: shared_from=1 or more, and no entry in streams',
             )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vireid.boundary.weights import read_weights
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import FeatureSpec, Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, VireidError
 from vireid.plugins.backbones.inserts import Inserts
 from vireid.plugins.backbones.layer_chain import LayerChain, find_chain
 from vireid.plugins.backbones.networks import ALLOWED, Library, build_network, pretrained_weights, require_network
@@ -105,7 +105,7 @@ class TwoStreamNetwork(TwoStreams):
         shapes = self._shapes(image_size or build.size, build.name, needed)
         for s in self.out_stages:
             if shapes[s][0] != build.channels.get(s, shapes[s][0]):
-                raise VireidError(
+                raise Mismatch(
                     f'stage {s} of {build.name} outputs {build.channels[s]} channels for one image and {shapes[s][0]} '
                     'for another',
                     allowed='networks whose maps have an unambiguous channel axis',
@@ -228,7 +228,7 @@ class _Builder:
             self.parts = transformer_stages(network, self.class_token)
             self.layouts = dict.fromkeys(self.parts, 'class token' if self.class_token else 'tokens')
         elif self.class_token or self.patch_stride is not None:
-            raise VireidError(
+            raise Mismatch(
                 f'{self.name} has no {"class token" if self.class_token else "patches"}',
                 allowed='class_token and patch_stride are settings of vision transformers of timm',
                 todo=self._advice() or 'remove class_token and patch_stride',
@@ -254,7 +254,7 @@ class _Builder:
                 )
             else:
                 given = f'{self.name} has no stage {missing[0]}: its last map is the output of {last!r}'
-            raise VireidError(
+            raise Mismatch(
                 given,
                 allowed=f'out_stages {stages}' if stages else 'networks with maps, or vision transformers of timm',
                 todo=self._advice() or ('choose one of these stages, or another network' if stages else None),
@@ -308,7 +308,7 @@ class _Builder:
         modules = network.get_submodule(first).modules()
         convolution = next((module for module in modules if isinstance(module, nn.Conv2d)), None)
         if convolution is None or convolution.in_channels != 3 or convolution.groups != 1:
-            raise VireidError(
+            raise Mismatch(
                 f'{self.name} has no first convolution whose channels can be changed',
                 allowed='networks that start with a convolution of 3 channels',
             )
@@ -330,7 +330,7 @@ def _own_size(network: Any) -> tuple[int, int]:
 
 def _does_not_run(name: str, size: Sequence[int], error: Exception, todo: str | None = None) -> VireidError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    return VireidError(
+    return Mismatch(
         f'{name} does not accept images of {size[0]} x {size[1]}: {reason}',
         allowed='an images.size that the network accepts; some networks have an option for it, such as img_size',
         todo=todo or 'set images.size or model.backbone.options, or choose another network',

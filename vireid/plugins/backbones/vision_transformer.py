@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.backbones.layer_chain import quarters
 
 EMBEDDING = 'embedding'
@@ -50,11 +50,11 @@ def transformer_stages(network: Any, class_token: bool) -> dict[int, tuple[str, 
         VireidError: if the network drops patches, has fewer than four blocks, or has no class token to output.
     """
     if class_token and network.cls_token is None:
-        raise VireidError('the vision transformer has no class token', todo='set model.backbone.class_token=False')
+        raise Mismatch('the vision transformer has no class token', todo='set model.backbone.class_token=False')
     if not isinstance(network.patch_drop, nn.Identity):
-        raise VireidError('patch_drop_rate leaves holes in the map', todo='remove it from the options')
+        raise WrongValue('patch_drop_rate leaves holes in the map', todo='remove it from the options')
     if len(network.blocks) < 4:
-        raise VireidError(f'the vision transformer has {len(network.blocks)} blocks', allowed='4 or more blocks')
+        raise Mismatch(f'the vision transformer has {len(network.blocks)} blocks', allowed='4 or more blocks')
     blocks = quarters([f'blocks.{index}' for index in range(len(network.blocks))])
     stages = {0: (EMBEDDING,), **{s: tuple(part) for s, part in enumerate(blocks, 1)}}
     return {**stages, 4: (*stages[4], NORM)} if class_token else stages
@@ -80,7 +80,7 @@ def set_patches(network: Any, image_size: tuple[int, int] | None, stride: int | 
     height, width = image_size or embed.img_size
     if not isinstance(embed, PatchEmbed):
         if stride is not None:
-            raise VireidError(
+            raise Mismatch(
                 f'patch_stride is {stride}, but patches come from a {type(embed).__name__}', todo='remove patch_stride'
             )
     elif stride is None:
@@ -91,7 +91,7 @@ def set_patches(network: Any, image_size: tuple[int, int] | None, stride: int | 
         return
     patch = embed.patch_size
     if not 1 <= stride <= min(patch) or height < patch[0] or width < patch[1] or embed.dynamic_img_pad:
-        raise VireidError(
+        raise WrongValue(
             f'patch_stride is {stride}, for patches of {patch[0]} x {patch[1]} and images of {height} x {width}'
             + (' that are padded (dynamic_img_pad)' if embed.dynamic_img_pad else ''),
             allowed=f'1 to {min(patch)}, for images that are not padded and at least as large as a patch',
@@ -113,7 +113,7 @@ def _require_whole_patches(embed: Any, image_size: tuple[int, int]) -> None:
     nearest = ', '.join(
         str(max(1, round(side / length)) * length) for side, length in zip(image_size, patch, strict=True)
     )
-    raise VireidError(
+    raise Mismatch(
         f'patches of {patch[0]} x {patch[1]} do not divide images of {image_size[0]} x {image_size[1]}',
         allowed=f'an images.size whose height is a multiple of {patch[0]} and width a multiple of {patch[1]}',
         todo=f'set images.size=[{nearest}]; or model.backbone.patch_stride={min(patch) - 1} or less, so that patches '

@@ -19,19 +19,20 @@ from vireid.boundary.weights import (
     require_finite,
     without_names,
 )
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingFile
 from vireid.runtime.processes import world
 
 PUBLISHED = ('imagenet', 'pretrained')  # weights from a library, not a file
 
 
-def published_weights(weights: Any, named: str, allowed: str) -> Any:
+def published_weights(weights: Any, named: str, allowed: str, key: str = 'model.backbone.weights') -> Any:
     """Returns the state dict of torchvision weights, from torch's cache folder or downloaded into it.
 
     Args:
         weights: a member of a torchvision weight enumeration.
         named: description for the error, such as `ImageNet weights of ResNet-50`.
         allowed: the alternatives, for the error.
+        key: the config key that takes the path of a file instead, for the error.
 
     Raises:
         VireidError: if they are not cached and cannot be downloaded; it says which file to put where.
@@ -42,11 +43,11 @@ def published_weights(weights: Any, named: str, allowed: str) -> Any:
     try:
         return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except Exception as error:  # a download may raise anything
-        raise VireidError(
+        raise MissingFile(
             f'{named} are not in {path.parent} and cannot be downloaded: {error}',
             allowed=allowed,
             todo=f'download {weights.url} on a machine with internet access, then put it into that folder or pass its '
-            f'path: --cfg-options model.backbone.weights={path.name}',
+            f'path: --cfg-options {key}={path.name}',
         ) from error
 
 
@@ -85,7 +86,7 @@ def fitting(content: Any, expected: Mapping[str, Tensor], given: str, network: s
         show = _sizes if held[first].shape != expected[first].shape else _type
         how = f', it is {show(held[first])} instead of {show(expected[first])}'
     place = f' ({weights.place})' if weights.place else ''
-    raise VireidError(
+    raise Mismatch(
         f'backbone weights {given!r} do not fit {network}: {weights.fits} of {weights.expected} tensors fit{place}; '
         f'{first} does not{how}{_likeness(weights, content, expected)}',
         todo=todo,

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Gt, Le
 
 from vireid.boundary.names import camera_number, plain_name
 from vireid.core.types import MODALITIES, Modality, Sample
-from vireid.errors import VireidError
+from vireid.errors import Conflict, DamagedFile, MissingFile, MissingKey, WrongContent
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.skipped import SYSTEM_FOLDERS, Listing, Skipped
-from vireid.plugins.datasets.splitting import SplitAssignment
+from vireid.plugins.datasets.splitting import Folds, Seed, Share, SplitAssignment
 
 
 class Folders(OwnImages):
@@ -37,28 +40,26 @@ class Folders(OwnImages):
         draw: random seed of that subset. With the same draw, a smaller subset is part of a larger one.
 
     Raises:
-        VireidError: if a folder is missing, there are no identities or too few, or an argument is out of range.
+        VireidError: if a folder is missing, there are no identities or too few, or arguments do not fit together.
     """
 
     def __init__(
         self,
         root: str | None = None,
-        test_share: float = 0.5,
-        folds: int | None = None,
+        test_share: Annotated[float, Gt(0), Le(1)] = 0.5,
+        folds: Folds = None,
         fold: int = 1,
-        seed: int = 0,
-        val_share: float = 0.0,
+        seed: Seed = 0,
+        val_share: Share = 0.0,
         identities: int | None = None,
-        draw: int = 0,
+        draw: Seed = 0,
     ) -> None:
         expected = 'visible/IDENTITY/*.jpg and infrared/IDENTITY/*.jpg, or both below train and test'
         if root is None:
-            raise VireidError('Folders: no data folder was given', allowed=expected, todo='set --data-root')
-        if not 0 < test_share <= 1:
-            raise VireidError(f'test_share is {test_share}', allowed='above 0, up to 1')
+            raise MissingKey('Folders: no data folder was given', allowed=expected, todo='set --data-root')
         assignment = SplitAssignment(folds, fold, seed, val_share, identities, draw)
         if folds is not None and test_share != 0.5:
-            raise VireidError(
+            raise Conflict(
                 f'test_share is {test_share}, but folds={folds} already defines the test split', todo='set only one'
             )
         self.root = Path(root).expanduser()
@@ -69,11 +70,11 @@ class Folders(OwnImages):
             by_split = {name: _identities(folder, skipped) for name, folder in (folders or {'': self.root}).items()}
             _skip_others(self.root, folders, skipped)
         except OSError as error:
-            raise VireidError(f'Folders: {error.filename} cannot be read: {error.strerror}') from error
+            raise DamagedFile(f'Folders: {error.filename} cannot be read: {error.strerror}') from error
         names = sorted({folder.name for some in by_split.values() for folder in some})
         if not names:
             reasons = [f'{self.root.absolute()} has no identity folder with images', *skipped.lines()]
-            raise VireidError(f'Folders: {"; ".join(reasons)}', allowed=expected)
+            raise MissingFile(f'Folders: {"; ".join(reasons)}', allowed=expected)
         numbers = number_identities(names)
         listed = {
             split: [
@@ -163,19 +164,19 @@ def _require_all_cameras(
         identities: path and content of the identity folders in it.
 
     Raises:
-        VireidError: if it does.
+        WrongContent: if it does.
     """
     allowed = 'identity folders, or camera folders (cam1, cam2, ...) that contain them'
     if cameras and identities:
         other = identities[0][0].name
-        raise VireidError(
+        raise WrongContent(
             f'Folders: {folder} contains camera folders ({cameras[0][1].name}) and others ({other})',
             allowed=allowed,
             todo=f'move {other} into the folder of its camera',
         )
     for (number, one), (following, another) in pairwise(cameras):
         if number == following:
-            raise VireidError(
+            raise WrongContent(
                 f'Folders: {folder} has {one.name} and {another.name}, which are both camera {number}',
                 allowed=allowed,
                 todo='rename one of them, or merge their folders',

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import UnknownName, WrongContent
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.raw_folder import images, incomplete, read_id_list, require_root
 
@@ -61,7 +61,7 @@ class LLCM:
             IncompleteData: if test identities have no images.
         """
         if name not in ('train', 'test'):
-            raise VireidError(f'LLCM has no split {name!r}', allowed='train, test')
+            raise UnknownName(f'LLCM has no split {name!r}', allowed='train, test')
         return self._read(name)()
 
     def _train(self) -> tuple[Sample, ...]:
@@ -71,7 +71,7 @@ class LLCM:
             for path, _ in entries:
                 folder = Path(path).parent.name  # labels start at 0, so only folders name the identity
                 if path.startswith('test_') or (folder.isdecimal() and int(folder) in test):
-                    raise VireidError(
+                    raise WrongContent(
                         f'{self.root / TRAIN_LISTS[modality]} names {path}, which is of a test identity',
                         todo='restore the lists from the dataset',
                     )

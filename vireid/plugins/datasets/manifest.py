@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +14,20 @@ from vireid.boundary.reading import ARRAYS, open_regular, reads
 from vireid.boundary.tables import column_names, read_csv, require_rows
 from vireid.console.wording import counted
 from vireid.core.types import MODALITIES, Sample
-from vireid.errors import MAX_ERRORS, VireidError, did_you_mean, nearest, raise_all
+from vireid.errors import (
+    MAX_ERRORS,
+    MissingFile,
+    MissingKey,
+    MissingPackage,
+    UnsafeFile,
+    VireidError,
+    WrongContent,
+    did_you_mean,
+    nearest,
+    raise_all,
+)
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
-from vireid.plugins.datasets.splitting import SplitAssignment
+from vireid.plugins.datasets.splitting import Folds, Seed, Share, SplitAssignment
 
 LINE = 'line of the file'
 SPLIT = 'split'
@@ -70,22 +80,23 @@ class Manifest(OwnImages):
         draw: random seed of that subset. With the same draw, a smaller subset is part of a larger one.
 
     Raises:
-        VireidError: if the table is missing or malformed, there are too few identities, or an argument is out of range.
+        VireidError: if the table is missing or malformed, there are too few identities, or arguments do not fit
+            together.
     """
 
     def __init__(
         self,
         root: str | None = None,
         file: str = 'manifest.csv',
-        folds: int | None = None,
+        folds: Folds = None,
         fold: int = 1,
-        seed: int = 0,
-        val_share: float = 0.0,
+        seed: Seed = 0,
+        val_share: Share = 0.0,
         identities: int | None = None,
-        draw: int = 0,
+        draw: Seed = 0,
     ) -> None:
         if root is None:
-            raise VireidError('Manifest: no table was given', todo='set --data-root to the folder of manifest.csv')
+            raise MissingKey('Manifest: no table was given', todo='set --data-root to the folder of manifest.csv')
         assignment = SplitAssignment(folds, fold, seed, val_share, identities, draw)
         given = Path(root).expanduser()
         self.path = given if given.is_file() else given / file
@@ -94,7 +105,7 @@ class Manifest(OwnImages):
             self.path = other
         self.root = self.path.parent
         if not self.path.exists() and any((given / m).is_dir() for m in MODALITIES):
-            raise VireidError(
+            raise MissingFile(
                 f'Manifest: there is no table {self.path}, but {given} has folders of images',
                 todo=f'write a table with vireid data split {quote(str(given))}, or set dataset.type=Folders',
             )
@@ -109,14 +120,9 @@ class Manifest(OwnImages):
         super().__init__(f'manifest {self.path}', numbers, listed, assignment, split_error, skipped)
 
 
-@reads('a table of images', '*.csv')
+@reads('a table of images', '*.csv', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}')
 def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    try:
-        columns, numbered = read_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise VireidError(
-            f'manifest {path} cannot be read: {error}', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}'
-        ) from error
+    columns, numbered = read_csv(path)
     rows: list[dict[str, Any]] = []
     for line, row in numbered:
         rows.append(cast('dict[str, Any]', row))  # a copy would double the memory
@@ -127,25 +133,21 @@ def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 @reads('a table of images', '*.parquet')
 def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
-        from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
-        raise VireidError(
+        raise MissingPackage(
             'reading Parquet files needs PyArrow, which is not installed',
             todo="pip install 'vireid[parquet]', or use CSV",
         ) from error
-    try:
-        with open_regular(path) as file:
-            parquet = ParquetFile(file)
-            names, columns = parquet.schema_arrow.names, column_names(parquet.schema_arrow.names, path)
-            used = {name: column for name, column in zip(names, columns, strict=True) if column in COLUMNS}
-            _require_small(parquet, used, path)
-            # a few KB may contain millions of references to one text, which is then read once
-            table = ParquetFile(file, metadata=parquet.metadata, read_dictionary=list(used)).read(
-                list(used), use_threads=False
-            )
-    except (OSError, ArrowException) as error:
-        raise VireidError(f'manifest {path} cannot be read: {error}') from error
+    with open_regular(path) as file:
+        parquet = ParquetFile(file)
+        names, columns = parquet.schema_arrow.names, column_names(parquet.schema_arrow.names, path)
+        used = {name: column for name, column in zip(names, columns, strict=True) if column in COLUMNS}
+        _require_small(parquet, used, path)
+        # a few KB may contain millions of references to one text, which is then read once
+        table = ParquetFile(file, metadata=parquet.metadata, read_dictionary=list(used)).read(
+            list(used), use_threads=False
+        )
     cells = [_cells(table[name]) for name in used]
     if sum(len(cell) for column in cells for cell in column if isinstance(cell, (str, bytes))) > ARRAYS:
         raise _too_large(path)
@@ -164,11 +166,11 @@ def _require_small(parquet: Any, used: Iterable[str], path: Path) -> None:
     for name in used:
         kind = parquet.schema_arrow.field(name).type
         if is_nested(kind):
-            raise VireidError(f'manifest {path}: the column {name!r} contains {kind}', allowed='text or numbers')
+            raise WrongContent(f'manifest {path}: the column {name!r} contains {kind}', allowed='text or numbers')
 
 
 def _too_large(path: Path) -> VireidError:
-    return VireidError(
+    return UnsafeFile(
         f'manifest {path} is too large',
         allowed=f'at most {ARRAYS / 2**20:.0f} MiB in {", ".join(COLUMNS)}',
         todo='split it into smaller tables',
@@ -198,7 +200,7 @@ def _require_columns(columns: Sequence[str], path: Path) -> None:
 def _no_column(column: str, columns: Sequence[str], path: Path, todo: str | None = None) -> VireidError:
     match = nearest(column, columns)
     meant = f'; is {match!r} meant to be {column!r}?' if match else ''
-    return VireidError(
+    return MissingKey(
         f'manifest {path} has no column {column!r} (it has: {", ".join(columns)}){meant}',
         allowed=', '.join(COLUMNS),
         todo=todo,
@@ -212,7 +214,7 @@ def _no_split(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path
         return _no_column(SPLIT, columns, path, todo)
     lines = [row[LINE] for row in rows if not _split(row[SPLIT])]
     if lines:
-        return VireidError(
+        return WrongContent(
             f'manifest {path}, line {lines[0]}: split is empty (in {counted(len(lines), "line")} of {len(rows):,})',
             allowed='a split in each line',
             todo=todo,
@@ -234,7 +236,7 @@ def _misspelled_split(rows: Sequence[dict[str, Any]], path: Path) -> VireidError
             shown.append(f"{_numbered(lines[split])}: split is {split!r}, did you mean '{meant}'?")
     if not shown:
         return None
-    return VireidError(
+    return WrongContent(
         f'manifest {path}, {"; ".join(shown[:FEW])}',
         allowed=f'{", ".join(SPLITS)}, or a clearly different name for images that are not used',
         todo='correct the split',
@@ -325,7 +327,7 @@ def _error(kind: str, texts: Mapping[str, Sequence[int]], path: Path) -> VireidE
         shown.append(f'{_numbered(lines)}: {text}{hint}')
     more = sum(map(len, list(texts.values())[FEW:]))
     shown += [f'and {counted(more, "more line")}'] if more else []
-    return VireidError(
+    return WrongContent(
         f'manifest {path}, {"; ".join(shown)}{WHY.get(kind, "")}', allowed=ALLOWED[kind], todo=TODO.get(kind)
     )
 

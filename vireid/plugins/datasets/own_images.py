@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from vireid.boundary.names import lookalike_error
 from vireid.console.wording import counted
 from vireid.core.types import MODALITIES, Sample
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import TooFew, UnknownName, VireidError, WrongContent, did_you_mean
 from vireid.plugins.datasets.splitting import MIN_IDENTITIES, SplitAssignment, divide
 
 MAX_NUMBER = 2**31
@@ -105,20 +105,20 @@ def require_split(splits: Mapping[str, Sequence[Sample]], name: str, source: str
     """
     if name in splits and not splits[name]:
         identities = sorted({s.name for samples in splits.values() for s in samples})
-        raise VireidError(
+        raise TooFew(
             f'{source} has only one identity, {identities[0]}, so the split {name!r} is empty'
             if len(identities) == 1
             else f'{source}: the split {name!r} is empty',
             allowed=f'at least {MIN_IDENTITIES} identities each for training and testing',
         )
     if name not in splits:
-        raise VireidError(
+        raise UnknownName(
             f'{source} has no split {name!r}{did_you_mean(name, splits)}', allowed=', '.join(splits) or 'it is empty'
         )
     samples = tuple(sorted(splits[name], key=lambda s: MODALITIES.index(s.modality)))
     for modality in MODALITIES:
         if all(sample.modality != modality for sample in samples):
-            raise VireidError(f'{source}: the split {name!r} has no {modality} images', todo='add some')
+            raise TooFew(f'{source}: the split {name!r} has no {modality} images', todo='add some')
     return samples
 
 
@@ -126,7 +126,7 @@ def _in_two_splits(splits: Mapping[str, Sequence[Sample]], names: Mapping[int, s
     for part in ('train', 'val'):
         both = {s.identity for s in splits.get(part, ())} & {s.identity for s in splits.get('test', ())}
         if both:
-            return VireidError(
+            return WrongContent(
                 f'{source}: {counted(len(both), "identity is", "identities are")} in {part} and in test: '
                 f'{", ".join(sorted(names[number] for number in both)[:5])}',
                 todo='keep each identity in one split; `vireid data split` creates such splits',

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vireid.boundary.reading import read_text, reads
 from vireid.core.types import Sample
-from vireid.errors import IncompleteData, VireidError
+from vireid.errors import IncompleteData, MissingFile, MissingKey, WrongContent
 from vireid.plugins.datasets.skipped import Listing
 
 
@@ -32,15 +32,15 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
     )
     allowed = f'a folder with {_listed(looked_for)}, set by --data-root, VIREID_DATA or dataset.root'
     if root is None:
-        raise VireidError(f'{dataset}: no data folder was given', allowed=allowed, todo=todo)
+        raise MissingKey(f'{dataset}: no data folder was given', allowed=allowed, todo=todo)
     path = Path(root).expanduser()
     if not path.is_dir():
         what = 'is a file, not a folder' if path.exists() else 'does not exist'
-        raise VireidError(f'{dataset}: {path.absolute()} {what}', allowed=allowed, todo=f'check the path, or {todo}')
+        raise MissingFile(f'{dataset}: {path.absolute()} {what}', allowed=allowed, todo=f'check the path, or {todo}')
     missing = [entry for entry in looked_for if not any((path / name).exists() for name in entry.split(' or '))]
     if missing:
         present = sorted(p.name for p in path.iterdir())[:8]
-        raise VireidError(
+        raise MissingFile(
             f'{dataset}: {path.absolute()} has no {_listed(missing)} (it has: {", ".join(present) or "nothing"})',
             allowed=allowed,
             todo=todo,
@@ -79,7 +79,7 @@ def images(folder: Path) -> list[str]:
     return [str(folder / name) for name in Listing(folder).images]
 
 
-@reads('an id list', '*_id.txt', allowed='integers separated by commas')
+@reads('an id list', '*_id.txt', allowed='integers separated by commas', todo='restore it from the dataset')
 def read_id_list(path: Path, may_be_empty: bool = False) -> list[int]:
     """Returns the sorted identities of a file with comma-separated integers, as in SYSU-MM01.
 
@@ -87,19 +87,15 @@ def read_id_list(path: Path, may_be_empty: bool = False) -> list[int]:
         VireidError: if the file cannot be read, is empty although it must not be, contains anything but integers, or
             names an identity twice.
     """
-    try:
-        text = read_text(path)
-    except (OSError, ValueError) as error:
-        raise VireidError(f'id list {path} cannot be read: {error}', todo='restore it from the dataset') from error
-    words = [word for word in re.split(r'[\s,]+', text) if word]
+    words = [word for word in re.split(r'[\s,]+', read_text(path)) if word]
     bad = [word for word in words if not re.fullmatch(r'\d{1,9}', word)]
     if bad or not (words or may_be_empty):
-        raise VireidError(
+        raise WrongContent(
             f'id list {path} ' + (f'contains {bad[0][:40]!r}' if bad else 'is empty'),
             allowed='one line of integers separated by commas, such as 1,2,4',
         )
     identities = sorted(map(int, words))
     twice = [a for a, b in pairwise(identities) if a == b]
     if twice:
-        raise VireidError(f'id list {path} names identity {twice[0]} twice', todo='restore it from the dataset')
+        raise WrongContent(f'id list {path} names identity {twice[0]} twice', todo='restore it from the dataset')
     return identities

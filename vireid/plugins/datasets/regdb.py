@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Le
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import UnknownName, WrongContent
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.raw_folder import require_root
 
@@ -41,9 +43,7 @@ class RegDB:
     recognized_by = ('idx/train_visible_1.txt', 'Thermal')
     cameras: ClassVar = {m: (camera,) for m, camera in CAMERAS.items()}
 
-    def __init__(self, root: str | None = None, split: int = 1) -> None:
-        if not 1 <= split <= 10:
-            raise VireidError(f'split is {split}', allowed='1 to 10')
+    def __init__(self, root: str | None = None, split: Annotated[int, Ge(1), Le(10)] = 1) -> None:
         lists = [f'idx/{part}_{name}_{split}.txt' for part in ('train', 'test') for name in FILE_NAMES.values()]
         self.root = require_root(
             root, dataset='RegDB', looked_for=['Visible', 'Thermal', *lists], obtain=OBTAIN, synth='regdb'
@@ -59,7 +59,7 @@ class RegDB:
             VireidError: if there is no such split, or an index file is invalid.
         """
         if name not in ('train', 'test'):
-            raise VireidError(f'RegDB has no split {name!r}', allowed='train, test')
+            raise UnknownName(f'RegDB has no split {name!r}', allowed='train, test')
         return self._read(name)
 
     def _read_split(self, name: str) -> tuple[Sample, ...]:
@@ -73,7 +73,7 @@ class RegDB:
         ):
             sensor, _, rest = path.partition('/')
             if sensor.lower() != FILE_NAMES[modality]:
-                raise VireidError(
+                raise WrongContent(
                     f'{self.root}/idx/{part}_{FILE_NAMES[modality]}_{self._number}.txt names {path}',
                     allowed=f'images in {FILE_NAMES[modality].title()}',
                     todo='restore the index files from the dataset',
@@ -82,7 +82,7 @@ class RegDB:
         # labels start at 0 in both lists, so only folders show whether an identity is in both
         both = sorted(folders['train'] & folders['test'])
         if both:
-            raise VireidError(
+            raise WrongContent(
                 f'{self.root}/idx: the identities {", ".join(both[:5])} are in both the training and the test list of '
                 f'{self.split_name}',
                 todo='restore the index files from the dataset',

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Lt
 
 from vireid.console.wording import counted
 from vireid.core.types import MODALITIES, Sample
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, TooFew, VireidError, WrongValue
 
 DRAWS = 100  # random assignments to try; the one with the most balanced images is used
 MIN_IDENTITIES = 2  # minimum number of identities in each split
 # purposes of random numbers, so that draws with the same seed are independent
 FOLDS, VALIDATION, SUBSET, PARTS = range(4)
+Folds = Annotated[int, Ge(2)] | None
+Seed = Annotated[int, Ge(0)]
+Share = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True)
@@ -32,33 +37,26 @@ class SplitAssignment:
         draw: random seed of that subset. With the same draw, a smaller subset is part of a larger one.
 
     Raises:
-        VireidError: if an argument is out of range or has no effect.
+        VireidError: if there is no such fold, or an argument has no effect.
     """
 
-    folds: int | None = None
+    folds: Folds = None
     fold: int = 1
-    seed: int = 0
-    val_share: float = 0.0
+    seed: Seed = 0
+    val_share: Share = 0.0
     identities: int | None = None
-    draw: int = 0
+    draw: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.folds is not None and self.folds < 2:
-            raise VireidError(f'folds is {self.folds}', allowed='2 or more, or None')
         if self.folds is not None and not 1 <= self.fold <= self.folds:
-            raise VireidError(f'fold is {self.fold}', allowed=f'1 to {self.folds}, the number of folds')
-        if not 0 <= self.val_share < 1:
-            raise VireidError(f'val_share is {self.val_share}', allowed='0 (no validation split) to 1 (exclusive)')
-        for name in ('seed', 'draw'):
-            if getattr(self, name) < 0:
-                raise VireidError(f'{name} is {getattr(self, name)}', allowed='0 or more')
+            raise WrongValue(f'fold is {self.fold}', allowed=f'1 to {self.folds}, the number of folds')
         for name, idle, needed in (
             ('fold', self.fold != 1 and self.folds is None, 'folds, such as dataset.folds=5'),
             ('seed', self.seed != 0 and self.folds is None and not self.val_share, 'folds or val_share'),
             ('draw', self.draw != 0 and self.identities is None, 'identities'),
         ):
             if idle:
-                raise VireidError(f'{name} is {getattr(self, name)}, which has no effect', todo=f'also set {needed}')
+                raise MissingKey(f'{name} is {getattr(self, name)}, which has no effect', todo=f'also set {needed}')
 
     @property
     def split_name(self) -> str:
@@ -111,12 +109,12 @@ def divide(samples: Sequence[Sample], test: float, val: float, seed: int, source
         VireidError: if a fraction is out of range, or there are too few identities.
     """
     if not 0 < test < 1 or not 0 <= val < 1 or test + val >= 1:
-        raise VireidError(
+        raise WrongValue(
             f'the shares are {test} for test and {val} for validation',
             allowed='test above 0, validation at least 0, and a sum below 1',
         )
     if seed < 0:
-        raise VireidError(f'seed is {seed}', allowed='0 or more')
+        raise WrongValue(f'seed is {seed}', allowed='0 or more')
     matched = matchable(samples)
     testing = max(MIN_IDENTITIES, round(test * len(matched)))
     validating = max(MIN_IDENTITIES, round(val * len(matched))) if val else 0
@@ -229,7 +227,7 @@ def _subset(train: Sequence[Sample], count: int, draw: int, source: str) -> set[
     """Returns the first `count` identities of a random order."""
     matched = matchable(train)
     if not MIN_IDENTITIES <= count <= len(matched):
-        raise VireidError(
+        raise WrongValue(
             f'identities is {count}, but {source} has {len(matched)} training identities with both modalities',
             allowed=f'{MIN_IDENTITIES} to {len(matched)}, or None for all',
         )
@@ -237,7 +235,7 @@ def _subset(train: Sequence[Sample], count: int, draw: int, source: str) -> set[
 
 
 def _too_few_left(given: str, left: int, total: int) -> VireidError:
-    return VireidError(
+    return TooFew(
         f'{given}, which leaves {left} of {total} identities for training',
         allowed=f'at least {MIN_IDENTITIES} for training',
         todo='use a smaller share',
@@ -245,7 +243,7 @@ def _too_few_left(given: str, left: int, total: int) -> VireidError:
 
 
 def _too_few(source: str, count: int, least: int, needed: str, todo: str) -> VireidError:
-    return VireidError(
+    return TooFew(
         f'{source} has {counted(count, "identity", "identities")} with both modalities, which is too few',
         allowed=f'{least} or more: {needed}',
         todo=todo or 'see what is not read: vireid data check; or add images of more identities in both modalities',

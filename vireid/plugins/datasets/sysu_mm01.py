@@ -8,7 +8,7 @@ from functools import cache
 from typing import ClassVar, Literal
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import UnknownName, WrongContent, WrongValue
 from vireid.plugins.datasets.raw_folder import images, incomplete, read_id_list, require_root
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
@@ -55,7 +55,7 @@ class SYSUMM01:
     ) -> None:
         self.expected = complete(train_lists)
         if not train_lists:
-            raise VireidError('train_lists is empty', allowed="'train', 'val', or both")
+            raise WrongValue('train_lists is empty', allowed="'train', 'val', or both")
         cameras = [
             ' or '.join(f'cam{c}' for c, modality in CAMERAS.items() if modality == side)
             for side in (VISIBLE, INFRARED)
@@ -68,7 +68,7 @@ class SYSUMM01:
         }
         both = set(self.identities['train']) & set(self.identities['test'])
         if both:
-            raise VireidError(
+            raise WrongContent(
                 f'{self.root}/exp: identities {sorted(both)[:5]} are in both the training and the test list',
                 todo='restore the ID lists from the dataset',
             )
@@ -90,7 +90,7 @@ class SYSUMM01:
             IncompleteData: if identities of the split have no images.
         """
         if name not in self.expected:
-            raise VireidError(f'SYSU-MM01 has no split {name!r}', allowed=', '.join(self.expected))
+            raise UnknownName(f'SYSU-MM01 has no split {name!r}', allowed=', '.join(self.expected))
         if name not in self.identities:  # read lazily, as it is rarely needed
             self.identities[name] = read_id_list(self.root / f'exp/{name}_id.txt')
         return self._read(name)

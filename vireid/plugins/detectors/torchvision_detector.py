@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision import models
 
 from vireid.boundary.weights import find_weights, fits, read_weights, require_finite
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Mismatch, UnknownName, did_you_mean
 from vireid.plugins.backbones.weights import published_weights
 
 PUBLISHED = 'coco'
@@ -51,7 +51,7 @@ class TorchvisionDetector:
         device: Any = 'cpu',
     ) -> None:
         if network not in NETWORKS:
-            raise VireidError(
+            raise UnknownName(
                 f'unknown detector {network!r}{did_you_mean(network, NETWORKS)}', allowed=', '.join(NETWORKS)
             )
         self.device, self.least_score = torch.device(device), least_score
@@ -81,21 +81,13 @@ def _weights(network: str, weights: str, expected: dict[str, Tensor]) -> dict[st
     allowed = f'{PUBLISHED}, or a file with the state dict of {network} for the classes of COCO'
     if weights == PUBLISHED:
         published = models.get_model_weights(network).DEFAULT
-        try:
-            content = published_weights(published, f'COCO weights of {network}', allowed)
-        except VireidError as error:
-            raise VireidError(
-                error.given,
-                allowed=allowed,
-                todo=f'download {published.url} on a machine with internet access, and pass the path of the file: '
-                '--cfg-options detector.weights=FILE',
-            ) from error
+        content = published_weights(published, f'COCO weights of {network}', allowed, 'detector.weights')
     else:
         content = read_weights(weights, allowed)
     match = find_weights(content, expected)
     misfits = [n for n, tensor in expected.items() if n not in match.tensors or not fits(match.tensors[n], tensor)]
     if misfits:
-        raise VireidError(
+        raise Mismatch(
             f'weights {weights!r} do not fit {network}: {match.fits} of {match.expected} tensors fit; '
             f'{misfits[0]} does not',
             allowed=allowed,

@@ -15,7 +15,7 @@ import numpy as np
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import open_regular, parse_json, reads
 from vireid.boundary.writing import open_whole
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingPackage, VireidError, WriteFailed
 from vireid.plugins.indexes.exact import Exact
 
 FILE = 'faiss.index'
@@ -102,7 +102,7 @@ class FaissFile:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         _, numbers = self._index().search(queries, top, params=self.parameters(top, selector))
         if (numbers >= len(vectors)).any():
-            raise VireidError(f'{self.path} belongs to other images', todo='update it: vireid index')
+            raise Mismatch(f'{self.path} belongs to other images', todo='update it: vireid index')
         scores = np.full(numbers.shape, -np.inf, dtype=np.float32)
         for query, own, best in zip(queries, numbers, scores, strict=True):
             known = own >= 0
@@ -132,7 +132,7 @@ class FaissFile:
             if self._read is None or self._read[0] != state:
                 index, note = read_index(self.path, self._faiss, self.length)
                 if note['built']['type'] != self.built['type']:
-                    raise VireidError(f'{self.path} is of the type {note["built"]["type"]}', todo='repeat vireid index')
+                    raise Mismatch(f'{self.path} is of the type {note["built"]["type"]}', todo='repeat vireid index')
                 self._read = state, index
             return self._read[1]
 
@@ -148,7 +148,7 @@ class FaissFile:
                 self._faiss.write_index(index, self._faiss.PyCallbackIOWriter(write))
                 file.write(json.dumps({**note, 'sha256': digest.hexdigest()}).encode().ljust(NOTE))
         except OSError as error:
-            raise VireidError(
+            raise WriteFailed(
                 f'{self.path} cannot be written: {error}', todo='free some space, then repeat the command'
             ) from error
 
@@ -157,7 +157,7 @@ def _import_faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise VireidError('FAISS is not installed', todo="pip install 'vireid[faiss]'") from error
+        raise MissingPackage('FAISS is not installed', todo="pip install 'vireid[faiss]'") from error
     return faiss
 
 

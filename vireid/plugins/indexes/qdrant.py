@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.reading import reads
-from vireid.errors import VireidError
+from vireid.errors import InUse, Mismatch, MissingPackage, NotReady, Unavailable, WrongValue
 
 KEY = 'VIREID_QDRANT_KEY'
 FOLDER, STORAGE = 'qdrant', 'storage.sqlite'
@@ -49,9 +49,9 @@ class Qdrant:
         try:
             import qdrant_client
         except ImportError as error:
-            raise VireidError('qdrant-client is not installed', todo="pip install 'vireid[qdrant]'") from error
+            raise MissingPackage('qdrant-client is not installed', todo="pip install 'vireid[qdrant]'") from error
         if url is not None and not url.startswith(('http://', 'https://')):
-            raise VireidError(f'url is {url!r}', allowed='an address such as http://localhost:6333')
+            raise WrongValue(f'url is {url!r}', allowed='an address such as http://localhost:6333')
         self._qdrant, self._models = qdrant_client, qdrant_client.models
         self.folder, self.length, self.url = folder, length, url
         own = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16] if url else 'images'
@@ -88,7 +88,7 @@ class Qdrant:
                 self._delete(client, np.setdiff1d(known, live))
                 missing = len(np.setdiff1d(live, known))
                 if missing:
-                    raise VireidError(
+                    raise Mismatch(
                         f'{self._place()} lacks {missing:,} images of {self.folder}',
                         todo='send all images to a new collection: vireid index ... --cfg-options '
                         'index.collection=NAME',
@@ -109,7 +109,7 @@ class Qdrant:
         condition = self._condition(where)
         with self._client() as client:
             if not client.collection_exists(self.collection):
-                raise VireidError(f'{self._place()} does not exist', todo='repeat vireid index')
+                raise NotReady(f'{self._place()} does not exist', todo='repeat vireid index')
             self._require_length(client)
             for start in range(0, len(queries), QUERIES):
                 requests = [
@@ -159,7 +159,7 @@ class Qdrant:
     def _require_length(self, client: Any) -> None:
         params = client.get_collection(self.collection).config.params.vectors
         if not isinstance(params, self._models.VectorParams) or params.size != self.length:
-            raise VireidError(
+            raise Mismatch(
                 f'{self._place()} does not have embeddings of length {self.length}',
                 todo='use another collection: vireid index ... --cfg-options index.collection=NAME',
             )
@@ -188,7 +188,7 @@ class Qdrant:
                     yield client
         except (ApiException, OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()
-            raise VireidError(
+            raise (Unavailable if self.url else InUse)(
                 f'{self._place()} cannot be used: {reason[0][:200] if reason else type(error).__name__}',
                 todo=f'start the server, or set its key in {KEY}; then repeat the command: vireid index continues '
                 'where it stopped' if self.url else 'wait until no other process uses it, and repeat the command',

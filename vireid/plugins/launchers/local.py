@@ -11,7 +11,7 @@ from typing import Annotated
 from annotated_types import Ge
 
 from vireid.core.data.loader import usable_cores
-from vireid.errors import VireidError
+from vireid.errors import Unavailable, WrongValue
 from vireid.launcher_types import JobCommand, JobState
 
 
@@ -25,13 +25,13 @@ class Local:
         threads: CPU threads of each; None divides the cores.
 
     Raises:
-        VireidError: if there are fewer cores than jobs.
+        WrongValue: if there are fewer cores than jobs.
     """
 
     def __init__(self, jobs: int | None = None, threads: Annotated[int, Ge(1)] | None = None) -> None:
         self._cores, self._gpus, self._given = usable_cores(), _gpus(), jobs
         if jobs is not None and jobs > self._cores:
-            raise VireidError(
+            raise WrongValue(
                 f'{jobs} jobs at once, but this machine has {self._cores} CPU cores',
                 allowed=f'1 to {self._cores}',
                 todo=f'--jobs {max(1, len(self._gpus)) if self._gpus else self._cores}',
@@ -46,12 +46,12 @@ class Local:
         """Starts the first commands.
 
         Raises:
-            VireidError: if a command needs more GPUs than there are.
+            Unavailable: if a command needs more GPUs than there are.
         """
         self._commands, self._ended = commands, {}
         self._devices = max((command.devices for command in commands), default=1)
         if self._gpus and self._devices > len(self._gpus):
-            raise VireidError(
+            raise Unavailable(
                 f'a run needs {self._devices} GPUs, but this machine has {len(self._gpus)}', todo='lower --devices'
             )
         places = len(self._gpus) // self._devices

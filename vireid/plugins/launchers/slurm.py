@@ -17,7 +17,7 @@ from annotated_types import Gt
 
 from vireid.boundary.reading import parse_json, read_text, reads
 from vireid.boundary.writing import write_whole
-from vireid.errors import VireidError
+from vireid.errors import MissingPackage, Unavailable
 from vireid.launcher_types import JobCommand, JobState
 
 ACTIVE = {'PENDING', 'RUNNING', 'REQUEUED', 'CONFIGURING', 'COMPLETING', 'SUSPENDED', 'RESIZING', 'READY'}
@@ -61,7 +61,7 @@ class Slurm:
         cluster: Literal['slurm', 'local'] = 'slurm',
     ) -> None:
         if importlib.util.find_spec('submitit') is None:
-            raise VireidError('the launcher slurm needs submitit', todo="pip install 'vireid[slurm]'")
+            raise MissingPackage('the launcher slurm needs submitit', todo="pip install 'vireid[slurm]'")
         import submitit
 
         self._folder, self._local = Path(folder), cluster == 'local'
@@ -71,7 +71,7 @@ class Slurm:
                 self._logs, cluster=cluster, **{f'{cluster}_max_num_timeout': retries}
             )
         except RuntimeError as error:
-            raise VireidError(
+            raise Unavailable(
                 f'the launcher slurm: {error}', todo='run this on a login node of the cluster, or use --jobs N'
             ) from error
         self._parameters: dict[str, Any] = {
@@ -91,7 +91,7 @@ class Slurm:
         """Submits the commands whose job is not in the queue already.
 
         Raises:
-            VireidError: if Slurm refuses them.
+            Unavailable: if Slurm refuses them.
         """
         self._commands, known = commands, {} if self._local else self._active()
         fresh = [command for command in commands if str(command.output) not in known]
@@ -105,7 +105,7 @@ class Slurm:
             submitted = self._executor.map_array(Attempt(), *calls) if fresh else []
         except Exception as error:  # submitit raises many types
             text = ' '.join(str(error).split())
-            raise VireidError(
+            raise Unavailable(
                 f'Slurm refused the jobs: {text}',
                 todo='name a partition that you may use (`sinfo` lists them): --launcher slurm partition=NAME; other '
                 "parameters of sbatch: options={'account': 'NAME'}",
@@ -181,19 +181,17 @@ class Attempt:
         return DelayedSubmission(Attempt(), words, output)
 
 
-@reads('the list of Slurm jobs', FILE)
+@reads('the list of Slurm jobs', FILE, todo='remove it; jobs in the queue are then submitted again')
 def read_jobs(path: Path) -> dict[str, str]:
     """Returns the number of each submitted job, by the file of its output.
 
     Raises:
-        VireidError: if the file was not written by this launcher.
+        DamagedFile: if the file was not written by this launcher.
     """
     numbers = parse_json(read_text(path, BYTES))
     fits = isinstance(numbers, dict) and all(
         isinstance(v, str) and re.fullmatch('[0-9]+(_[0-9]+)?', v) for v in numbers.values()
     )
     if not fits:
-        raise VireidError(
-            f'{path} is not a list of Slurm jobs', todo='remove it; jobs in the queue are then submitted again'
-        )
+        raise ValueError('it contains something other than numbers of jobs')
     return numbers

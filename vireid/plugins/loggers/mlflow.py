@@ -38,7 +38,7 @@ class MLflow:
             the SQLite file `mlflow.db` next to the run folder.
 
     Raises:
-        VireidError: if mlflow is not installed or, for an SQLite file, sqlalchemy or alembic is not.
+        MissingPackage: if mlflow is not installed or, for an SQLite file, sqlalchemy or alembic is not.
     """
 
     reaches_out = True  # sends data to a server, so untrusted configs must not use it

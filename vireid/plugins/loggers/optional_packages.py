@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from vireid.errors import VireidError
+from vireid.errors import MissingPackage
 
 
 def import_package(package: str, logger: str, extra: str) -> Any:
@@ -17,13 +17,13 @@ def import_package(package: str, logger: str, extra: str) -> Any:
         extra: the extra of vireid that installs it.
 
     Raises:
-        VireidError: if it is not installed.
+        MissingPackage: if it is not installed.
     """
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package:  # the package exists but lacks a dependency
             raise
-        raise VireidError(
+        raise MissingPackage(
             f'the logger {logger} needs the package {package}', todo=f'pip install "vireid[{extra}]"'
         ) from error

@@ -10,7 +10,7 @@ from vireid.boundary.paths import inside, is_name
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugin_manager.manager import hookimpl
 from vireid.plugins.loggers.optional_packages import import_package
 from vireid.plugins.loggers.scalars import evaluation_scalars, step_scalars
@@ -32,7 +32,7 @@ class TensorBoard:
     def __init__(self, folder: str = 'tensorboard') -> None:
         import_package('tensorboard', 'TensorBoard', 'tensorboard')
         if not is_name(folder):
-            raise VireidError(f'folder is {folder!r}', allowed='the name of a subfolder, such as tensorboard')
+            raise WrongValue(f'folder is {folder!r}', allowed='the name of a subfolder, such as tensorboard')
         self.folder = folder
         self._writer: Any = None
 

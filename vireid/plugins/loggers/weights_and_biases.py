@@ -9,7 +9,7 @@ from vireid.boundary.writing import write_whole
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import NotReady
 from vireid.plugin_manager.manager import hookimpl
 from vireid.plugins.loggers.optional_packages import import_package
 from vireid.plugins.loggers.run_id import read_run_id
@@ -85,12 +85,12 @@ class WeightsAndBiases:
         """Checks the login of an online run at the start, as wandb would prompt for a key in the middle of it.
 
         Raises:
-            VireidError: if the mode is online and no API key is known.
+            NotReady: if the mode is online and no API key is known.
         """
         settings = self._wandb.setup(settings=self._wandb.Settings(silent=True)).settings
         online = self.mode in (None, 'online') and settings.mode == 'online'
         if online and not self._wandb.login(prompt=False, verify=False):
-            raise VireidError(
+            raise NotReady(
                 'the logger WeightsAndBiases is online, but you are not logged in',
                 todo="run wandb login, or set mode='offline' and upload the run later with wandb sync",
             )

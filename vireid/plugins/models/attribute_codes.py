@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 SLICES = 4  # one for each residual block of the decoder
 
@@ -19,12 +19,12 @@ class AttributeCodes:
         codes: (B, D), D divisible by 16.
 
     Raises:
-        VireidError: if D is not divisible by 16.
+        Mismatch: if D is not divisible by 16.
     """
 
     def __init__(self, codes: Tensor) -> None:
         if codes.shape[1] % (4 * SLICES):
-            raise VireidError(f'attribute codes have length {codes.shape[1]}', allowed=f'multiples of {4 * SLICES}')
+            raise Mismatch(f'attribute codes have length {codes.shape[1]}', allowed=f'multiples of {4 * SLICES}')
         self.codes = codes
         self.slices = codes.unflatten(1, (SLICES, -1))  # (B, 4, D / 4)
         self.part = self.slices.shape[2] // 4

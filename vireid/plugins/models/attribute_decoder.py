@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.models.attribute_codes import SLICES
 from vireid.plugins.models.convolution_block import SLOPE, ConvolutionBlock
 
@@ -26,13 +26,13 @@ class AttributeDecoder(nn.Module):
         channels: image channels.
 
     Raises:
-        VireidError: if `inputs` or `codes` is not divisible by 4.
+        WrongValue: if `inputs` or `codes` is not divisible by 4.
     """
 
     def __init__(self, inputs: int, codes: int, hidden: int = 512, channels: int = 3) -> None:
         super().__init__()
         if inputs % 4 or codes % SLICES:
-            raise VireidError(f'inputs is {inputs}, codes is {codes}', allowed='multiples of 4')
+            raise WrongValue(f'inputs is {inputs}, codes is {codes}', allowed='multiples of 4')
         self.blocks = nn.ModuleList(AdaptiveResidualBlock(inputs, codes // SLICES, hidden) for _ in range(SLICES))
         half, quarter = inputs // 2, inputs // 4
         self.image = nn.Sequential(

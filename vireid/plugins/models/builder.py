@@ -13,7 +13,7 @@ from vireid.core.epochs import Epochs, require_reachable
 from vireid.core.registry.components import BuildPart, component_type
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import FeatureSpec, Modality
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Conflict, Mismatch, UnknownName, VireidError, did_you_mean
 from vireid.interfaces import Head, Loss, Neck
 from vireid.plugins.models.graph import Graph, bad_names, missing_names, names_in
 
@@ -57,8 +57,8 @@ class ModelBuilder:
             words = [name for name in names if name.isidentifier()]  # the others are reported already
             self.graph.problems += bad_names(place, words, lambda name: hasattr(nn.ModuleDict, name))
         for name in set(self.image_specs) & set(self.specs):
-            text = f'{where}.backbone: a translator already has a feature {name!r}'
-            self.graph.problems.append(VireidError(text, todo='choose another name', path=f'{where}.backbone'))
+            error = Conflict(f'a translator already has a feature {name!r}', todo='choose another name')
+            self.graph.report('backbone', error)
 
     def build(self, kind: str, config: Mapping, key: str, **context: Any) -> Any:
         """Builds one component; returns None and reports the error if that fails.
@@ -109,9 +109,9 @@ class ModelBuilder:
         try:
             if len({spec.copies for spec in specs.values()}) > 1:
                 rows = ', '.join(f'{read} {spec.copies}' for read, spec in specs.items())
-                raise VireidError(f'{path}: its inputs have different numbers of rows per image ({rows})', path=path)
+                raise Mismatch(f'its inputs have different numbers of rows per image ({rows})')
             if self.build_part.context.get('across_ranks') and set(inputs) & set(self.image_specs):
-                raise VireidError(
+                raise Conflict(
                     f'{path} reads images, but losses.across_ranks gathers only the features of the backbone',
                     todo='remove losses.across_ranks',
                     path=path,
@@ -121,13 +121,12 @@ class ModelBuilder:
             layout = (Neck if kind == 'necks' else Head).layout(component)
             for read in inputs:
                 if layout != 'any' and specs[read].layout != layout:
-                    raise VireidError(
-                        f'{path}: {config["type"]} needs a {layout} feature, but {read!r} is {specs[read].layout}',
+                    raise Mismatch(
+                        f'{config["type"]} needs a {layout} feature, but {read!r} is {specs[read].layout}',
                         todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
-                        path=path,
                     )
         except VireidError as error:
-            self.graph.problems.append(error)
+            self.graph.report(f'{kind}.{name}', error)
             return None
         return self.build(kind, config, f'{kind}.{name}', inputs=tuple(replace(specs[n], copies=1) for n in inputs))
 
@@ -137,21 +136,15 @@ class ModelBuilder:
     def _task(self, name: str, head: Any, config: Mapping) -> dict[str, Any]:
         outputs = dict(Head.outputs(head))
         losses, weights, reads, epochs = {}, {}, {}, {}
-        where = f'{self.graph.where}.heads.{name}.losses'
-        problems = self.graph.problems
+        place, problems = f'heads.{name}.losses', self.graph.problems
+        where, report = f'{self.graph.where}.{place}', self.graph.report
         for key, loss in config['losses'].items():
             if loss is None:
                 continue
             weights[key], reads[key] = loss.get('weight', 1.0), loss.get('reads', next(iter(outputs)))
             if reads[key] not in outputs:
-                problems.append(
-                    VireidError(
-                        f'{where}.{key}.reads: {config["type"]} has no output {reads[key]!r}'
-                        f'{did_you_mean(str(reads[key]), outputs)}',
-                        allowed=', '.join(outputs),
-                        path=f'{where}.{key}.reads',
-                    )
-                )
+                text = f'{config["type"]} has no output {reads[key]!r}{did_you_mean(str(reads[key]), outputs)}'
+                report(f'{place}.{key}.reads', UnknownName(text, allowed=', '.join(outputs)))
                 continue
             epochs[key] = loss.get('epochs')
             try:
@@ -159,7 +152,7 @@ class ModelBuilder:
             except VireidError as error:
                 problems.append(error)
             rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads', 'task', 'epochs')}
-            built = self.build('losses', rest, f'heads.{name}.losses.{key}')
+            built = self.build('losses', rest, f'{place}.{key}')
             if built is None:
                 continue
             losses[key] = built
@@ -167,36 +160,27 @@ class ModelBuilder:
             try:
                 inspect.signature(built.forward).bind(None, None, **known)
             except TypeError:
-                text = f'{where}.{key}: forward of {loss["type"]} takes {inspect.signature(built.forward)}'
-                problems.append(VireidError(text, allowed='(output, identities), and context and progress by name'))
+                text = f'forward of {loss["type"]} takes {inspect.signature(built.forward)}'
+                allowed = '(output, identities), and context and progress by name'
+                report(f'{place}.{key}', Mismatch(text, allowed=allowed))
             copies = self._copies(self.graph.head_reads[name])
             if (least := Loss.least_copies(built)) > copies:
-                problems.append(
-                    VireidError(
-                        f'{where}.{key}: {loss["type"]} needs {least} rows per image, but its head reads {copies}',
-                        todo='let the head read a neck that returns copies, or insert one: '
-                        "model.backbone.inserts.dee=dict(type='DEE', after='stage3')",
-                        path=f'{where}.{key}',
-                    )
+                misfit = Mismatch(
+                    f'{loss["type"]} needs {least} rows per image, but its head reads {copies}',
+                    todo='let the head read a neck that returns copies, or insert one: '
+                    "model.backbone.inserts.dee=dict(type='DEE', after='stage3')",
                 )
+                report(f'{place}.{key}', misfit)
             if outputs[reads[key]] and not Loss.reads_parts(built):
-                problems.append(
-                    VireidError(
-                        f'{where}.{key}: {loss["type"]} reads one vector per image, but {reads[key]!r} has '
-                        f'{outputs[reads[key]]} parts',
-                        todo=f'set {where}.{key}.reads to an output with one vector, or remove this loss (=None)',
-                        path=f'{where}.{key}',
-                    )
+                misfit = Mismatch(
+                    f'{loss["type"]} reads one vector per image, but {reads[key]!r} has {outputs[reads[key]]} parts',
+                    todo=f'set {where}.{key}.reads to an output with one vector, or remove this loss (=None)',
                 )
+                report(f'{place}.{key}', misfit)
         for output in outputs if config['losses'] else ():
             if output not in reads.values():
-                problems.append(
-                    VireidError(
-                        f'{where}: no loss reads the output {output!r} of {config["type"]}',
-                        todo=f"add a loss with reads={output!r}, or change the head's arguments to disable this output",
-                        path=where,
-                    )
-                )
+                todo = f"add a loss with reads={output!r}, or change the head's arguments to disable this output"
+                report(place, Mismatch(f'no loss reads the output {output!r} of {config["type"]}', todo=todo))
         where = f'{self.graph.where}.heads.{name}'
         tasks = {key: loss.get('task', name) for key, loss in config['losses'].items() if loss is not None}
         inputs, stopped = self.graph.head_reads[name], names_in(config.get('stop'))
@@ -231,21 +215,19 @@ class ModelBuilder:
         """Reports training-only heads in the embedding, and features that are not joint vectors."""
         for name in self.graph.embedding:
             if Head.train_only(tasks.get(name, {}).get('head')):
-                text = f'{self.graph.where}.embedding: the head {name!r} is for training only'
-                self.graph.problems.append(VireidError(text, todo='name another head, or a feature'))
+                error = Mismatch(f'the head {name!r} is for training only', todo='name another head, or a feature')
+                self.graph.report('embedding', error)
             spec = {**self.image_specs, **self.specs}.get(name)
             if (
                 name not in self.graph.heads
                 and spec is not None
                 and spec != FeatureSpec(spec.channels, copies=spec.copies)
             ):
-                self.graph.problems.append(
-                    VireidError(
-                        f'{self.graph.where}.embedding: feature {name!r} is a {spec.layout} {spec.kind}',
-                        todo='an embedding consists of joint vectors; name a head, which pools',
-                        path=f'{self.graph.where}.embedding',
-                    )
+                error = Mismatch(
+                    f'feature {name!r} is a {spec.layout} {spec.kind}',
+                    todo='an embedding consists of joint vectors; name a head, which pools',
                 )
+                self.graph.report('embedding', error)
 
 
 def build_translator(
@@ -271,9 +253,7 @@ def build_translator(
     translator = build_part('translators', own, key, modalities=channels)
     changed = {m: n for m, n in translator.modalities.items() if channels.get(m, n) != n}
     if epochs is not None and changed:
-        raise VireidError(
-            f'{where}.epochs: the translator changes the channels of {", ".join(changed)}, so it must always run',
-            todo='remove epochs',
-            path=f'{where}.epochs',
-        )
+        raise Conflict(
+            f'the translator changes the channels of {", ".join(changed)}, so it must always run', todo='remove epochs'
+        ).at(f'{where}.epochs')
     return translator, epochs

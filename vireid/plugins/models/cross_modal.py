@@ -20,7 +20,7 @@ from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import MODALITIES, Batch, Context, FeatureSpec, Modality, Progress, joint_order
-from vireid.errors import VireidError, raise_all
+from vireid.errors import Mismatch, raise_all
 from vireid.interfaces import Neck, Translator
 from vireid.plugins.models.builder import ModelBuilder, build_translator
 from vireid.plugins.models.fitting import fit_necks, training_necks
@@ -163,11 +163,11 @@ class CrossModalModel(nn.Module):
                 if the `epochs` of all its losses exclude the current one.
 
         Raises:
-            VireidError: if no loss is to be computed, or a component returns something other than it declares.
+            Mismatch: if no loss is to be computed, or a component returns something other than it declares.
         """
         active = {name: names for name, task in self.tasks.items() if (names := task.active(tasks, batch.progress))}
         if not active:
-            raise VireidError(
+            raise Mismatch(
                 f'{self.where}: no loss is active in epoch {batch.progress.epoch if batch.progress else 0}, counted '
                 'from 0',
                 todo=f'change the epochs of the losses{f" of {chr(44).join(tasks)}" if tasks else ""}',
@@ -264,7 +264,7 @@ class CrossModalModel(nn.Module):
     def _from_backbone(self, images: dict[Modality, Tensor]) -> dict[str, Any]:
         features = self.backbone(images)
         if not isinstance(features, Mapping) or set(features) != set(self._backbone_features):
-            raise VireidError(
+            raise Mismatch(
                 f'{self.where}.backbone returned {described(features)}',
                 allowed=f'as declared by its outputs: a dict of {", ".join(map(repr, self._backbone_features))}',
                 todo=GUIDE,

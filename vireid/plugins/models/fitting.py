@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.types import Batch, Context, Modality, joint_order
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.models.graph import Graph
 
 
@@ -24,8 +24,9 @@ def training_necks(model: Any, graph: Graph) -> tuple[str, ...]:
             fitted.add(name)
     for name, reads in model.head_inputs.items():
         for read in sorted(fitted & set(reads)):
-            given = f'{graph.where}.heads.{name} reads {read!r}, which is fitted before scoring and not run in training'
-            graph.problems.append(VireidError(given, todo='connect the head to the input of the fitted neck'))
+            path = f'{graph.where}.heads.{name}'
+            given = f'{path} reads {read!r}, which is fitted before scoring and not run in training'
+            graph.problems.append(Mismatch(given, todo='connect the head to the input of the fitted neck', path=path))
     return tuple(name for name in model.necks if name not in fitted)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Conflict, Mismatch, MissingKey, UnknownName, VireidError, WrongValue, did_you_mean
 
 
 @dataclass
@@ -35,21 +35,19 @@ class Graph:
     unread: list[str] = field(default_factory=list)
     problems: list[VireidError] = field(default_factory=list)
 
+    def report(self, key: str, error: VireidError) -> None:
+        """Adds an error about a key of the model."""
+        self.problems.append(error.at(f'{self.where}.{key}'))
+
     def features(self) -> list[str]:
         """Returns the names of all features."""
         return [*self.backbone_features, *self.necks]
 
     def check_all_read(self) -> None:
         """Reports unused features, unless there are other errors: a misspelled input may be the cause."""
-        if not self.problems:
-            self.problems += [
-                VireidError(
-                    f'{self.where}.{f"necks.{name}" if name in self.necks else "backbone"}: feature {name!r} is unused',
-                    todo='add a head or neck that reads it, or remove it',
-                    path=f'{self.where}.{f"necks.{name}" if name in self.necks else "backbone"}',
-                )
-                for name in self.unread
-            ]
+        for name in () if self.problems else self.unread:
+            error = Mismatch(f'feature {name!r} is unused', todo='add a head or neck that reads it, or remove it')
+            self.report(f'necks.{name}' if name in self.necks else 'backbone', error)
 
     def embedding_path(self, train_only: Collection[str]) -> tuple[str, ...]:
         """Returns the necks that the embedding needs, in order, and reports those that are train-only."""
@@ -63,7 +61,7 @@ class Graph:
         for name in self.necks:
             if name in needed and name in train_only:
                 self.problems.append(
-                    VireidError(
+                    Mismatch(
                         f'{self.where}.embedding needs the neck {name!r}, which works only in training (it reads '
                         'identities)',
                         todo=f'name a feature computed before {name!r}',
@@ -95,14 +93,11 @@ def read_graph(
         path = f'{where}.necks.{name}'
         if name in (*backbone_features, *image_features):
             owner = 'backbone' if name in backbone_features else 'model'
-            graph.problems.append(
-                VireidError(
-                    f'{path}: the {owner} already has a feature {name!r}', todo='choose another name', path=path
-                )
-            )
+            error = Conflict(f'the {owner} already has a feature {name!r}', todo='choose another name')
+            graph.report(f'necks.{name}', error)
         if neck.get('inputs') in (None, [], ()):
             graph.problems.append(
-                VireidError(f'{path} has no inputs', todo=f"set {path}.inputs, such as 'stage4'", path=path)
+                MissingKey(f'{path} has no inputs', todo=f"set {path}.inputs, such as 'stage4'", path=path)
             )
         graph.reads[name] = names_in(neck.get('inputs'))
         graph.problems += missing_names(graph.reads[name], known, f'{path}.inputs')
@@ -118,7 +113,7 @@ def read_graph(
         if losses is None or all_removed:  # losses={} is allowed: the head is not trained
             text = f'is {head["losses"]!r}' if 'losses' in head else 'is missing'
             graph.problems.append(
-                VireidError(
+                MissingKey(
                     f'{path}.losses {text}',
                     allowed="losses=dict(id=dict(type='CrossEntropy'), ...)",
                     path=f'{path}.losses',
@@ -137,12 +132,11 @@ def bad_names(where: str, named: Iterable[str], taken: Callable[[str], bool] = l
         taken: says whether torch uses a name itself.
     """
     return [
-        VireidError(
-            f'{where}: invalid name {name!r}',
+        WrongValue(
+            f'invalid name {name!r}',
             allowed='letters, digits and _, except names that torch uses itself',
             todo='choose another name',
-            path=where,
-        )
+        ).at(where)
         for name in named
         if not name.isidentifier() or taken(name)
     ]
@@ -167,9 +161,7 @@ def missing_names(names: Iterable[str], known: Collection[str], path: str) -> li
         path: config path of the component that reads them.
     """
     return [
-        VireidError(
-            f'{path}: unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known)), path=path
-        )
+        UnknownName(f'unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))).at(path)
         for name in names
         if name not in known
     ]
@@ -182,13 +174,8 @@ def _ordered(graph: Graph, necks: dict[str, Mapping[str, Any]]) -> dict[str, Map
     while waiting:
         ready = next((name for name in waiting if not any(read in waiting for read in graph.reads[name])), None)
         if ready is None:
-            graph.problems.append(
-                VireidError(
-                    f'{graph.where}.necks: {", ".join(waiting)} form a cycle',
-                    todo='connect one of them to a feature from outside the cycle',
-                    path=f'{graph.where}.necks',
-                )
-            )
+            todo = 'connect one of them to a feature from outside the cycle'
+            graph.report('necks', Mismatch(f'{", ".join(waiting)} form a cycle', todo=todo))
             return {**ordered, **waiting}
         ordered[ready] = waiting.pop(ready)
     return ordered
@@ -199,7 +186,7 @@ def _read_embedding(graph: Graph, value: Any, known: Collection[str], images: Co
     graph.embedding = names_in(value)
     if value in ('', (), []):
         graph.problems.append(
-            VireidError(f'{path} is empty', allowed=', '.join([*graph.heads, *graph.features()]), path=path)
+            WrongValue(f'{path} is empty', allowed=', '.join([*graph.heads, *graph.features()]), path=path)
         )
     named = [name for name in graph.embedding if name not in images]  # the builder rejects these, which are paired
     graph.problems += missing_names(named, {*known, *graph.heads} - {*images}, path)

@@ -7,13 +7,14 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Modality
-from vireid.errors import VireidError
+from vireid.errors import Conflict, Mismatch, TooFew
 from vireid.plugins.models.attribute_codes import AttributeCodes
 from vireid.plugins.models.attribute_decoder import AttributeDecoder
 from vireid.plugins.models.identity_factors import IdentityFactors
@@ -23,6 +24,7 @@ from vireid.plugins.models.prototype_encoder import PrototypeEncoder
 Images = Mapping[Modality, Tensor]
 OTHER = {VISIBLE: INFRARED, INFRARED: VISIBLE}
 GAME = ('same', 'cross', 'cycle', 'codes', 'prior', 'fool', 'critic')  # the tasks of generator and critics
+Count = Annotated[int, Ge(1)]
 
 
 class HiCMD(nn.Module):
@@ -75,7 +77,7 @@ class HiCMD(nn.Module):
 
     Raises:
         VireidError: if there are other modalities than visible and infrared with 3 channels, the backbone does
-            not output one paired map, a loss has the name of another task, or an argument is out of range.
+            not output one paired map, or a loss has the name of another task.
     """
 
     modalities = MODALITIES
@@ -90,38 +92,31 @@ class HiCMD(nn.Module):
         erasing: Annotated[dict | None, Component('transforms')] = None,
         same_style: Literal['own', 'partner'] = 'partner',
         dilations: tuple[int, ...] = (3, 6, 9),
-        hidden: int = 512,
-        critic_width: int = 32,
-        critic_scales: int = 3,
-        penalty: float = 0.01,
-        channels: int = 2048,
-        metric_channels: int = 1024,
-        dropout: float = 0.5,
+        hidden: Count = 512,
+        critic_width: Count = 32,
+        critic_scales: Count = 3,
+        penalty: Annotated[float, Ge(0)] = 0.01,
+        channels: Count = 2048,
+        metric_channels: Count = 1024,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
         modalities: Mapping[Modality, int] | None = None,
     ) -> None:
         super().__init__()
         if dict(modalities or dict.fromkeys(MODALITIES, 3)) != dict.fromkeys(MODALITIES, 3):
-            raise VireidError(
+            raise Mismatch(
                 f'HiCMD got images of {dict(modalities or {})}',
                 allowed='visible and infrared images with 3 channels',
                 todo='remove images.views',
             )
-        if penalty < 0 or not 0 <= dropout < 1 or min(hidden, channels, metric_channels) < 1:
-            raise VireidError(
-                f'penalty is {penalty}, dropout is {dropout}, hidden is {hidden}, channels is {channels}, '
-                f'metric_channels is {metric_channels}',
-                allowed='a penalty of at least 0, a dropout from 0 to below 1, and lengths of at least 1',
-            )
         if taken := [name for name in losses if name in GAME]:
-            raise VireidError(
-                f'losses.{taken[0]}: HiCMD has a task {taken[0]!r} of its own', todo='choose another name'
-            )
+            error = Conflict(f'HiCMD has a task {taken[0]!r} of its own', todo='choose another name')
+            raise error.at(f'losses.{taken[0]}')
         self.penalty, self.own_style = penalty, same_style == 'own'
         self.attributes = build_part('backbones', backbone, 'backbone')
         (self.stage, spec), *more = self.attributes.outputs.items()
         if spec.layout != 'paired' or spec.kind != 'map' or more:
             given = ', '.join(f'{n} ({s.layout} {s.kind})' for n, s in self.attributes.outputs.items())
-            raise VireidError(
+            raise Mismatch(
                 f'backbone outputs {given}',
                 allowed='one paired map',
                 todo='set backbone.shared_from=5 and backbone.out_stages=[4]',
@@ -218,7 +213,7 @@ class HiCMD(nn.Module):
             VireidError: if a modality has no images, or all images have one identity.
         """
         if missing := [m for m in (rows, columns) if not len(batch.images.get(m, ()))]:
-            raise VireidError(f'a swap needs {missing[0]} images', allowed=', '.join(batch.images))
+            raise Mismatch(f'a swap needs {missing[0]} images', allowed=', '.join(batch.images))
         _require_two([batch.identities[m] for m in (rows, columns)])
         training = self.training
         self.eval()
@@ -274,10 +269,10 @@ def _style(codes: Mapping[Modality, AttributeCodes]) -> dict[Modality, Tensor]:
 def _loss(build_part: BuildPart, name: str, config: Mapping[str, Any]) -> nn.Module:
     loss = build_part('losses', config, f'losses.{name}')
     if takes := named_arguments(loss, 'context', 'progress'):
-        raise VireidError(
-            f'losses.{name}: {config["type"]} reads {" and ".join(takes)}, which HiCMD does not pass to its losses',
+        raise Mismatch(
+            f'{config["type"]} reads {" and ".join(takes)}, which HiCMD does not pass to its losses',
             todo='use another loss',
-        )
+        ).at(f'losses.{name}')
     return loss
 
 
@@ -285,7 +280,7 @@ def _pairs(batch: Batch) -> tuple[dict[Modality, Tensor], Tensor]:
     """Returns the images of a batch of pairs, and the label of each pair."""
     labels = [batch.identities.get(m, torch.empty(0)) for m in MODALITIES]
     if not torch.equal(*labels) or not len(labels[0]):
-        raise VireidError(
+        raise Mismatch(
             f'HiCMD got {" and ".join(f"{len(rows)} {m}" for m, rows in zip(MODALITIES, labels, strict=True))} '
             'images whose identities differ row by row',
             allowed='pairs: row n of both modalities has one identity',
@@ -298,7 +293,7 @@ def _pairs(batch: Batch) -> tuple[dict[Modality, Tensor], Tensor]:
 
 def _require_two(labels: list[Tensor]) -> None:
     if len(torch.cat(labels).unique()) < 2:
-        raise VireidError(
+        raise TooFew(
             'a swap with one identity: prototype and style would be those of the same identity everywhere',
             allowed='images of two identities or more',
             todo='set sampler.identities to 2 or more',

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vireid.core.types import Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.models.local_maximal_occurrence import WINDOW, lomo
 from vireid.plugins.models.unit_range import require_unit_range
 
@@ -29,12 +29,12 @@ class LOMO(nn.Module):
         """Returns the (B, D) float32 descriptors of (B, 3, H, W) images in 0..1.
 
         Raises:
-            VireidError: if the images are smaller than a window, or pixels are outside 0..1.
+            Mismatch: if the images are smaller than a window, or pixels are outside 0..1.
         """
         require_unit_range(images, 'LOMO')
         height, width = images.shape[2:]
         if min(height, width) < WINDOW:
-            raise VireidError(
+            raise Mismatch(
                 f'LOMO got images of {height} x {width}',
                 allowed=f'at least {WINDOW} x {WINDOW}, the size of a window',
                 todo='set images.size=[128,48], and have images.test begin with Resize',

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.full_precision import full_precision
 from vireid.plugins.models.convolution_block import ConvolutionBlock, ResidualBlock
 
@@ -25,15 +25,10 @@ class MultiScaleCritic(nn.Module):
         channels: image channels.
         width: channels of the first convolution.
         scales: number of scales, at least 1.
-
-    Raises:
-        VireidError: if a number is below 1.
     """
 
     def __init__(self, channels: int = 3, width: int = 32, scales: int = 3) -> None:
         super().__init__()
-        if min(width, scales) < 1:
-            raise VireidError(f'width is {width}, scales is {scales}', allowed='integers of at least 1')
         self.least = 2 ** (scales + 1) + 1  # so that the smallest map has two rows and columns, for the padding
         self.networks = nn.ModuleList(_network(channels, width) for _ in range(scales))
         self.halve = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
@@ -42,10 +37,10 @@ class MultiScaleCritic(nn.Module):
         """Returns the scores of (B, C, H, W) images at each scale, (B, 1, H / 4, W / 4) at the first.
 
         Raises:
-            VireidError: if the images are too small for the scales.
+            Mismatch: if the images are too small for the scales.
         """
         if min(images.shape[2:]) < self.least:
-            raise VireidError(
+            raise Mismatch(
                 f'a critic of {len(self.networks)} scales got images of {images.shape[2]} x {images.shape[3]}',
                 allowed=f'at least {self.least} x {self.least}',
                 todo='set images.size, or fewer scales',

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugins.models.convolution_block import ConvolutionBlock, ResidualBlock
 
 
@@ -25,13 +25,13 @@ class PrototypeEncoder(nn.Module):
         dilations: the dilations of the pyramid. The prototype must have more rows and columns than each.
 
     Raises:
-        VireidError: if `width` or a dilation is below 1.
+        WrongValue: if `width` or a dilation is below 1.
     """
 
     def __init__(self, channels: int = 3, width: int = 32, dilations: Sequence[int] = (3, 6, 9)) -> None:
         super().__init__()
         if width < 1 or not dilations or min(dilations) < 1:
-            raise VireidError(f'width is {width}, dilations is {tuple(dilations)}', allowed='integers of at least 1')
+            raise WrongValue(f'width is {width}, dilations is {tuple(dilations)}', allowed='integers of at least 1')
         self.dilations = tuple(dilations)
         half, full = 2 * width, 4 * width
         self.stem = nn.Sequential(
@@ -52,12 +52,12 @@ class PrototypeEncoder(nn.Module):
         """Maps (B, C, H, W) images to (B, 8 width, H / 4, W / 4) prototypes.
 
         Raises:
-            VireidError: unless 4 divides H and W, and the prototype is larger than the dilations.
+            Mismatch: unless 4 divides H and W, and the prototype is larger than the dilations.
         """
         rows, columns = images.shape[2:]
         least = 4 * (max(self.dilations) + 1)
         if rows % 4 or columns % 4 or min(rows, columns) < least:
-            raise VireidError(
+            raise Mismatch(
                 f'the prototype encoder got images of {rows} x {columns}',
                 allowed=f'multiples of 4, at least {least} with dilations {", ".join(map(str, self.dilations))}',
                 todo='set images.size, or smaller model.dilations',

@@ -10,7 +10,7 @@ from torch import Tensor
 from vireid.console.wording import counted
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.types import MODALITIES, Batch, FeatureSpec, HeadOutput, Modality
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 
 
 def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Modality, int], where: str) -> None:
@@ -24,7 +24,7 @@ def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Mo
         where: config path of the component.
 
     Raises:
-        VireidError: if the feature does not match its declaration.
+        Mismatch: if the feature does not match its declaration.
     """
     several = isinstance(value, Mapping)
     dims = 4 if spec.kind == 'map' else 2
@@ -44,13 +44,12 @@ def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Mo
         expected = (
             ', '.join(f'{m} {n}' for m, n in counts.items()) if spec.layout == 'paired' else str(sum(counts.values()))
         )
-        raise VireidError(
-            f'{where}: feature {name!r} is {given}',
+        raise Mismatch(
+            f'feature {name!r} is {given}',
             allowed=f'as declared: {"a dict by modality of " if paired else ""}{shape} with {spec.channels} '
             f'channels and {counted(spec.copies, "row")} per image ({expected})',
             todo=GUIDE,
-            path=where,
-        )
+        ).at(where)
 
 
 def require_head_outputs(outputs: Any, names: Collection[str], rows: int | None, where: str) -> None:
@@ -63,29 +62,27 @@ def require_head_outputs(outputs: Any, names: Collection[str], rows: int | None,
         where: config path of the head.
 
     Raises:
-        VireidError: unless `outputs` is a `HeadOutput`, or has one for each of `names`, with this number of rows.
+        Mismatch: unless `outputs` is a `HeadOutput`, or has one for each of `names`, with this number of rows.
     """
     several = outputs if isinstance(outputs, Mapping) else dict.fromkeys(names, outputs)
     missing = [name for name in names if not isinstance(several.get(name), HeadOutput)]
     if missing:
-        raise VireidError(
-            f'{where}: the head returned {described(outputs)}',
+        raise Mismatch(
+            f'the head returned {described(outputs)}',
             allowed=f'a HeadOutput, or a dict of them with {", ".join(map(repr, missing))}',
             todo=GUIDE,
-            path=where,
-        )
+        ).at(where)
     if rows is None:
         return
     for name in names:
         for part in ('feature', 'logits'):
             value = getattr(several[name], part)
             if value is not None and value.shape[:1] != (rows,):
-                raise VireidError(
-                    f'{where}: {part} of the output {name!r} is {described(value)} for {counted(rows, "row")}',
+                raise Mismatch(
+                    f'{part} of the output {name!r} is {described(value)} for {counted(rows, "row")}',
                     allowed=f'one row per row of the inputs: ({rows}, ...)',
                     todo=GUIDE,
-                    path=where,
-                )
+                ).at(where)
 
 
 def require_translated(batch: Any, given: Batch, translator: Any, where: str) -> None:
@@ -98,14 +95,14 @@ def require_translated(batch: Any, given: Batch, translator: Any, where: str) ->
         where: its config path.
 
     Raises:
-        VireidError: unless the batch has the modalities and channels that the translator declares.
+        Mismatch: unless the batch has the modalities and channels that the translator declares.
     """
     channels = {m: images.shape[1] for m, images in batch.images.items()} if isinstance(batch, Batch) else None
     # a batch without one of the modalities may lack modalities in the output too
     declared, whole = dict(translator.modalities), set(MODALITIES) <= set(given.images)
     wrong = channels is None or not channels.items() <= declared.items() or (whole and channels != declared)
     if wrong or any(len(images) != len(batch.identities.get(m, ())) for m, images in batch.images.items()):
-        raise VireidError(
+        raise Mismatch(
             f'{where} returned {described(batch) if channels is None else f"images with channels {channels}"}',
             allowed=f'a Batch with the declared channels, {dict(translator.modalities)}, and an identity per image',
             todo=GUIDE,
@@ -122,28 +119,26 @@ def require_scalar(value: Any, what: str, where: str) -> None:
         where: config path of the component that returned it.
 
     Raises:
-        VireidError: if it is not.
+        Mismatch: if it is not.
     """
     if not isinstance(value, Tensor) or value.ndim:
-        raise VireidError(
-            f'{where}: {what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE, path=where
-        )
+        raise Mismatch(f'{what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE).at(where)
 
 
 def require_tasks(losses: Any, model: Any) -> None:
     """Checks the losses that `forward` of a model returned.
 
     Raises:
-        VireidError: unless they are a dict of scalars, at least one with a gradient.
+        Mismatch: unless they are a dict of scalars, at least one with a gradient.
     """
     where = f'model: forward of {type(model).__name__}'
     if not isinstance(losses, Mapping) or not losses:
-        raise VireidError(
+        raise Mismatch(
             f'{where} returned {described(losses)}', allowed='a dict of losses by task name', todo=GUIDE, path=where
         )
     for name, loss in losses.items():
         require_scalar(loss, f'the loss {name!r}', where)
     if not any(loss.requires_grad for loss in losses.values()):
-        raise VireidError(
+        raise Mismatch(
             f'{where} returned losses without a gradient', todo='do not detach the trained tensors', path=where
         )

@@ -1,34 +1,26 @@
-"""Checks of protocol settings."""
+"""Settings of protocols and their checks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from vireid.errors import VireidError
+from annotated_types import Ge, Le
+
+from vireid.errors import WrongValue
+
+Trials = Annotated[int, Ge(1), Le(1000)]  # limits memory, as each trial is a list of samples
 
 
 def require_choices(**choices: Sequence[str]) -> None:
     """Checks that no setting is empty or has a duplicate, which would be scored as an additional trial.
 
     Raises:
-        VireidError: if one is.
+        WrongValue: if one is.
     """
     for name, values in choices.items():
         if not values:
-            raise VireidError(f'{name} is empty', allowed='at least one entry')
+            raise WrongValue(f'{name} is empty', allowed='at least one entry')
         twice = next((value for value in values if list(values).count(value) > 1), None)
         if twice is not None:
-            raise VireidError(f'{name} has {twice!r} twice', allowed='each entry once')
-
-
-MAX_TRIALS = 1000  # limits memory, as each trial is a list of samples
-
-
-def require_trials(count: int, most: int | None = None) -> None:
-    """Checks the number of trials.
-
-    Raises:
-        VireidError: if it is out of range.
-    """
-    if not 1 <= count <= (most or MAX_TRIALS):
-        raise VireidError(f'trials is {count}', allowed=f'1 to {most or MAX_TRIALS:,}')
+            raise WrongValue(f'{name} has {twice!r} twice', allowed='each entry once')

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from vireid.core.types import INFRARED, VISIBLE, Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.interfaces import Dataset
 from vireid.plugins.protocols.choices import require_choices
 from vireid.plugins.protocols.llcm import DIRECTIONS, Direction
@@ -22,7 +22,7 @@ class Cross:
         cmc: whether the CMC counts `identity` or `image` ranks up to the first match.
 
     Raises:
-        VireidError: if `directions` is empty or has a duplicate.
+        WrongValue: if `directions` is empty or has a duplicate.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Cross:
         """Returns one trial per direction.
 
         Raises:
-            VireidError: if `drop_same_camera` is True and no camera number has both modalities.
+            Mismatch: if `drop_same_camera` is True and no camera number has both modalities.
         """
         samples = dataset.split('test')
         cameras = [{s.camera for s in samples if s.modality == m} for m in (VISIBLE, INFRARED)]
         if self.drop and not cameras[0] & cameras[1]:
-            raise VireidError(
+            raise Mismatch(
                 'drop_same_camera has no effect: no camera number has both modalities',
                 todo='remove drop_same_camera, or give cameras at the same place the same number',
             )

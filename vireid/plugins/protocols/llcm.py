@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.interfaces import Dataset
-from vireid.plugins.protocols.choices import require_choices, require_trials
+from vireid.plugins.protocols.choices import Trials, require_choices
 
 Direction = Literal['visible to infrared', 'infrared to visible']
 DIRECTIONS: dict[str, tuple[str, str]] = {
@@ -32,7 +32,7 @@ class LLCMProtocol:
         trials: number of random galleries to average over, starting with trial 0.
 
     Raises:
-        VireidError: if `directions` is empty or has a duplicate, or `trials` is out of range.
+        WrongValue: if `directions` is empty or has a duplicate.
     """
 
     name = 'llcm'
@@ -40,22 +40,21 @@ class LLCMProtocol:
     def __init__(
         self,
         directions: Sequence[Direction] = ('visible to infrared', 'infrared to visible'),
-        trials: int = 10,
+        trials: Trials = 10,
     ) -> None:
         require_choices(directions=directions)
-        require_trials(trials)
         self.directions, self.count = tuple(directions), trials
 
     def trials(self, dataset: Dataset) -> list[Trial]:
         """Returns the trials of all directions.
 
         Raises:
-            VireidError: if no camera number has both modalities.
+            Mismatch: if no camera number has both modalities.
         """
         samples = dataset.split('test')
         visible, infrared = ({s.camera for s in samples if s.modality == m} for m in (VISIBLE, INFRARED))
         if not visible & infrared:
-            raise VireidError(
+            raise Mismatch(
                 'the LLCM protocols do not fit these images: no camera number has both modalities',
                 allowed='camera numbers with images of both modalities, as in LLCM',
                 todo="use the protocol of the dataset, or protocol.type='cross'",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from vireid.core.types import INFRARED, VISIBLE, Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.interfaces import Dataset
 from vireid.plugins.protocols.choices import require_choices
 
@@ -22,7 +22,7 @@ class RegDBAgw:
         directions: directions to score, one result row each.
 
     Raises:
-        VireidError: if `directions` is empty or has a duplicate.
+        WrongValue: if `directions` is empty or has a duplicate.
     """
 
     name = 'regdb/agw'
@@ -42,13 +42,13 @@ class RegDBAgw:
         """Returns one trial per direction.
 
         Raises:
-            VireidError: if a modality has several cameras.
+            Mismatch: if a modality has several cameras.
         """
         samples = dataset.split('test')
         cameras = {m: sorted({s.camera for s in samples if s.modality == m}) for m in (VISIBLE, INFRARED)}
         for modality, numbers in cameras.items():
             if len(numbers) > 1:
-                raise VireidError(
+                raise Mismatch(
                     f'the RegDB protocols do not fit these images: {modality} images have the cameras '
                     + ', '.join(map(str, numbers)),
                     allowed='one camera per modality',

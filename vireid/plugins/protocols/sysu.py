@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.interfaces import Dataset
 
 Mode = Literal['all', 'indoor']
@@ -33,13 +33,13 @@ def sysu_trials(
         draws: called once per mode and shot; yields the functions that draw the gallery of trial 0, 1, ...
 
     Raises:
-        VireidError: if there are images of other cameras.
+        Mismatch: if there are images of other cameras.
     """
     samples = dataset.split('test')
     strange = sorted({(s.modality, s.camera) for s in samples if s.camera not in CAMERAS.get(s.modality, ())})
     if strange:
         modality, camera = strange[0]
-        raise VireidError(
+        raise Mismatch(
             f'the SYSU-MM01 protocols do not fit these images: there are {modality} images of camera {camera}',
             allowed='visible images of cameras 1, 2, 4, 5 and infrared images of cameras 3, 6',
             todo="use the protocol of the dataset, or protocol.type='cross'",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from vireid.core.types import Sample, Trial
 from vireid.interfaces import Dataset
-from vireid.plugins.protocols.choices import require_choices, require_trials
+from vireid.plugins.protocols.choices import Trials, require_choices
 from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 
 
@@ -26,16 +26,15 @@ class SYSUAgw:
         shots: `single`, `multi` or both.
 
     Raises:
-        VireidError: if `modes` or `shots` is empty or has a duplicate, or `trials` is out of range.
+        WrongValue: if `modes` or `shots` is empty or has a duplicate.
     """
 
     name = 'sysu/agw'
 
     def __init__(
-        self, modes: Sequence[Mode] = ('all', 'indoor'), trials: int = 10, shots: Sequence[Shots] = ('single',)
+        self, modes: Sequence[Mode] = ('all', 'indoor'), trials: Trials = 10, shots: Sequence[Shots] = ('single',)
     ) -> None:
         require_choices(modes=modes, shots=shots)
-        require_trials(trials)
         self.modes, self.count, self.shots = tuple(modes), trials, tuple(shots)
 
     def trials(self, dataset: Dataset) -> list[Trial]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from vireid.boundary.mat_files import read_cell
 from vireid.boundary.reading import reads
 from vireid.core.types import Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingFile
 from vireid.interfaces import Dataset
-from vireid.plugins.protocols.choices import require_choices, require_trials
+from vireid.plugins.protocols.choices import require_choices
 from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 
 FILE = 'rand_perm_cam.mat'
@@ -34,7 +35,7 @@ class SYSUOfficial:
         permutation: path of `rand_perm_cam.mat`; by default, the file in the dataset's `exp` folder.
 
     Raises:
-        VireidError: if `modes` or `shots` is empty or has a duplicate, or `trials` is out of range.
+        WrongValue: if `modes` or `shots` is empty or has a duplicate.
     """
 
     name = 'sysu/official'
@@ -42,12 +43,11 @@ class SYSUOfficial:
     def __init__(
         self,
         modes: Sequence[Mode] = ('all', 'indoor'),
-        trials: int = 10,
+        trials: Annotated[int, Ge(1), Le(10)] = 10,
         shots: Sequence[Shots] = ('single', 'multi'),
         permutation: str | None = None,
     ) -> None:
         require_choices(modes=modes, shots=shots)
-        require_trials(trials, most=10)  # the permutation has ten rows
         self.modes, self.count, self.shots, self.permutation = tuple(modes), trials, tuple(shots), permutation
 
     def trials(self, dataset: Dataset) -> list[Trial]:
@@ -66,7 +66,7 @@ class SYSUOfficial:
                 def draw(cell: tuple[int, int], images: list[Sample], count: int, row=row) -> Sequence[Sample]:
                     numbers = _numbers(cameras, cell, path)[row]
                     if len(numbers) != len(images):
-                        raise VireidError(
+                        raise Mismatch(
                             f'{path} permutes {len(numbers)} images of identity {cell[0]} on camera {cell[1]}, but '
                             f'there are {len(images)}',
                             todo='unpack the dataset again, as the copy is incomplete or has additional images',
@@ -86,7 +86,7 @@ def read_permutation(path: Path) -> list[Any]:
         VireidError: if the file is missing or has another content.
     """
     if not path.is_file():
-        raise VireidError(
+        raise MissingFile(
             f'sysu/official needs the permutation {path}, which '
             + ('is a folder' if path.is_dir() else 'does not exist'),
             allowed=f"{FILE} of the authors' evaluation code (github.com/wuancong/SYSU-MM01)",
@@ -103,7 +103,7 @@ def _numbers(cameras: list[Any], cell: tuple[int, int], path: Path) -> np.ndarra
         numbers = None
     sound = isinstance(numbers, np.ndarray) and numbers.ndim == 2 and len(numbers) >= 10
     if not sound or not (np.sort(numbers[:10], axis=1) == np.arange(1, numbers.shape[1] + 1)).all():
-        raise VireidError(
+        raise Mismatch(
             f'{path} has no permutation for identity {identity} on camera {camera}',
             allowed='identities and cameras with ten permutations in the file',
             todo="use protocol.type='sysu/agw' to select weights on validation identities, then score "

@@ -30,7 +30,7 @@ from vireid.boundary.shared_folders import forbid_others_to_write, open_trusted
 from vireid.boundary.writing import open_whole
 from vireid.core.data.images import Decoder, read_image
 from vireid.core.types import Sample
-from vireid.errors import VireidError
+from vireid.errors import Changed, DamagedFile, Mismatch, MissingFile, TooFew, WriteFailed, WrongValue
 from vireid.runtime.randomness import seeded
 
 FORMAT = 3
@@ -102,9 +102,9 @@ class ImageCache:
     ) -> None:
         paths = sorted({s.path for s in samples})
         if not paths:
-            raise VireidError('there are no images to cache')
+            raise TooFew('there are no images to cache')
         if not folder:
-            raise VireidError("folder is ''", allowed='a folder for the cache, such as cache')
+            raise WrongValue("folder is ''", allowed='a folder for the cache, such as cache')
         self.shape = (len(paths), *_fixed_shape(first, first_config))
         self._index = {path: number for number, path in enumerate(paths)}
         scale_raw = decode.scale_raw if isinstance(decode, Decoder) else None
@@ -125,10 +125,10 @@ class ImageCache:
                         self._build(paths, lambda path: first((decode or read_image)(path)), on_progress, alone)
                         if _stamps(paths) != stamps:
                             self.file.unlink()
-                            raise VireidError('images changed while the cache was built', todo='restart')
+                            raise Changed('images changed while the cache was built', todo='restart')
                         self._content = self._open()
         except OSError as error:
-            raise VireidError(
+            raise WriteFailed(
                 f'the image cache in {base} cannot be written: {error}',
                 todo=f'free {self._size() / 1e9:.1f} GB there, set another folder, or remove images.reader',
             ) from error
@@ -138,7 +138,7 @@ class ImageCache:
         """Returns the cached image of a path, (3, H, W) uint8.
 
         Raises:
-            VireidError: if the pixels do not match their checksum.
+            DamagedFile: if the pixels do not match their checksum.
         """
         content, number = self._opened(), self._index[path]
         image = np.empty(self.shape[1:], dtype=np.uint8)
@@ -171,7 +171,7 @@ class ImageCache:
         return self._content
 
     def _fail(self, why: str) -> NoReturn:
-        raise VireidError(f'the image cache {self.file} {why}', todo='delete that file and restart')
+        raise DamagedFile(f'the image cache {self.file} {why}', todo='delete that file and restart')
 
     def _open(self) -> Content | None:
         """Opens the file; returns None if it does not exist or its header is not the expected one.
@@ -256,7 +256,7 @@ class ImageCache:
                 ):
                     pixels = image.contiguous().numpy().tobytes()
                     if len(pixels) != int(np.prod(self.shape[1:])):
-                        raise VireidError(f'the first transform resized an image to {tuple(image.shape)}')
+                        raise Mismatch(f'the first transform resized an image to {tuple(image.shape)}')
                     sources.append(source)
                     sums.append(zlib.crc32(pixels))
                     file.write(pixels)
@@ -274,7 +274,7 @@ def _source_digest(path: str) -> bytes:
     try:
         return content_digest(path)
     except OSError as error:
-        raise VireidError(f'image {path} cannot be read: {error}', todo='check the data folder') from error
+        raise DamagedFile(f'image {path} cannot be read: {error}', todo='check the data folder') from error
 
 
 def _read_into(file: BinaryIO, left: memoryview, start: int) -> bool:
@@ -299,7 +299,7 @@ def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -
     """Runs the first transform on noise of two sizes and returns its fixed output shape, (3, H, W).
 
     Raises:
-        VireidError: if the shape is not fixed, or the transform is random or not idempotent.
+        Mismatch: if the shape is not fixed, or the transform is random or not idempotent.
     """
     outputs = []
     for seed, size in enumerate(((61, 37), (150, 80))):
@@ -312,7 +312,7 @@ def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -
             break
         outputs.append(tuple(once.shape))
     if len(outputs) < 2 or outputs[0] != outputs[1] or len(outputs[0]) != 3 or outputs[0][0] != 3:
-        raise VireidError(
+        raise Mismatch(
             f'the first transform is {config.get("type")}, whose output cannot be cached',
             allowed='a deterministic resize to a fixed size that leaves resized images unchanged: Resize, ResizeScaled',
             todo='put it first in images.train and images.test, or remove images.reader',
@@ -335,7 +335,7 @@ def _stamps(paths: Sequence[str]) -> list[tuple[int, int]]:
         try:
             status = os.stat(path)
         except FileNotFoundError as error:
-            raise VireidError(f'image {path} does not exist', todo='check the data folder') from error
+            raise MissingFile(f'image {path} does not exist', todo='check the data folder') from error
         stamps.append((status.st_size, status.st_mtime_ns))
     return stamps
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 from scipy import sparse
 
-from vireid.errors import VireidError
 from vireid.statistics.ranking import stable_top
 
 # Elements of the largest temporary array: 128 MB in float32.
 ELEMENTS = 32_000_000
 PAIRS = 4_000_000
+Count = Annotated[int, Ge(1)]
 
 
 class KReciprocal:
@@ -33,16 +35,9 @@ class KReciprocal:
         k1: number of neighbors to compare, at least 1.
         k2: number of neighbors to average, at least 1, which disables averaging.
         weight: lambda, the weight of the original distance, 0 to 1.
-
-    Raises:
-        VireidError: if a setting is out of range.
     """
 
-    def __init__(self, k1: int = 20, k2: int = 6, weight: float = 0.3) -> None:
-        if k1 < 1 or k2 < 1 or not 0 <= weight <= 1:
-            raise VireidError(
-                f'k1 is {k1}, k2 is {k2}, weight is {weight}', allowed='k1 and k2 of at least 1, weight from 0 to 1'
-            )
+    def __init__(self, k1: Count = 20, k2: Count = 6, weight: Annotated[float, Ge(0), Le(1)] = 0.3) -> None:
         self.k1, self.k2, self.weight = k1, k2, weight
         self.name = f're-ranked ({k1}, {k2}, {weight:g})'
 

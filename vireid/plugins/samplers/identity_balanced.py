@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 
 from vireid.console.wording import counted
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import Conflict, TooFew
 
 Count = Annotated[int, Ge(1), Le(1000)]  # beyond any practical batch size
 Images = Annotated[int, Ge(0), Le(1000)]
@@ -36,8 +36,8 @@ class IdentityBalanced:
         fewer: if the dataset has fewer identities than N, True uses all of them and False raises.
 
     Raises:
-        VireidError: if an identity lacks a modality, there are fewer identities than a batch needs, or a number is out
-            of range.
+        VireidError: if an identity lacks a modality, there are fewer identities than a batch needs, or `visible` and
+            `infrared` are 0.
     """
 
     def __init__(
@@ -51,13 +51,8 @@ class IdentityBalanced:
         infrared: Images = 4,
         fewer: bool = False,
     ) -> None:
-        for name, value, least in (('identities', identities, 1), ('visible', visible, 0), ('infrared', infrared, 0)):
-            if not least <= value <= 1000:
-                raise VireidError(f'{name} is {value}', allowed=f'an integer of {least} to 1000')
         if visible == infrared == 0:
-            raise VireidError('visible and infrared are 0, so a batch is empty', todo='set one of them to 1 or more')
-        if seed < 0:
-            raise VireidError(f'seed is {seed}', allowed='an integer of at least 0')
+            raise Conflict('visible and infrared are 0, so a batch is empty', todo='set one of them to 1 or more')
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.identities = identities
         self.quota = {m: count for m, count in ((VISIBLE, visible), (INFRARED, infrared)) if count}
@@ -69,7 +64,7 @@ class IdentityBalanced:
             if lacking:
                 names = {s.identity: s.name for s in samples}
                 some = ', '.join(names[i] for i in sorted(lacking)[:5]) + (', ...' if len(lacking) > 5 else '')
-                raise VireidError(
+                raise TooFew(
                     f'{counted(len(lacking), "training identity has", "training identities have")} no {modality} '
                     f'image: {some}',
                     todo='remove these identities from the training list, as `vireid data split` does, or add images',
@@ -79,7 +74,7 @@ class IdentityBalanced:
         if fewer and most_identities:
             self.identities = identities = min(identities, most_identities)
         if len(self.numbers) < identities * world_size:
-            raise VireidError(
+            raise TooFew(
                 f'a batch needs {identities * world_size} identities, but the training set has {len(self.numbers)}',
                 todo=f'set sampler.identities to {most_identities} or less, or sampler.fewer=True'
                 if most_identities

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 
 LUMA = (0.2989, 0.5870, 0.1140)  # ITU-R BT.601
 
@@ -24,13 +24,13 @@ class ChannelExchange(nn.Module):
         unchanged: probability that the image stays as it is, 0 to 1.
 
     Raises:
-        VireidError: if a probability is negative or their sum is above 1.
+        WrongValue: if a probability is negative or their sum is above 1.
     """
 
     def __init__(self, gray: float = 0.0, unchanged: float = 0.0) -> None:
         super().__init__()
         if min(gray, unchanged) < 0 or gray + unchanged > 1:
-            raise VireidError(
+            raise WrongValue(
                 f'gray is {gray} and unchanged is {unchanged}',
                 allowed='0 to 1 each, and a sum of at most 1; the remainder is shared by red, green and blue',
             )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongValue
 
 
 class Normalize(nn.Module):
@@ -21,23 +21,23 @@ class Normalize(nn.Module):
         std: standard deviation of each channel, above 0.
 
     Raises:
-        VireidError: unless there are three numbers each and `std` is above 0.
+        WrongValue: unless there are three numbers each and `std` is above 0.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise VireidError(f'mean is {tuple(mean)}, std is {tuple(std)}', allowed='three numbers each, std above 0')
+            raise WrongValue(f'mean is {tuple(mean)}, std is {tuple(std)}', allowed='three numbers each, std above 0')
         self.mean, self.std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (mean, std))
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalizes a (3, H, W) float32 image in place and returns it.
 
         Raises:
-            VireidError: if the image is not floating-point.
+            Mismatch: if the image is not floating-point.
         """
         if not image.is_floating_point():
-            raise VireidError(f'Normalize got an image of {image.dtype}', todo="put dict(type='ToFloat') before it")
+            raise Mismatch(f'Normalize got an image of {image.dtype}', todo="put dict(type='ToFloat') before it")
         return image.sub_(self.mean).div_(self.std)
 
 
@@ -51,7 +51,7 @@ class RandomErasing(v2.RandomErasing):
         value: fill value, or one for each of the three channels; 0 is the mean after `Normalize`.
 
     Raises:
-        VireidError: if `value` has another number of values.
+        WrongValue: if `value` has another number of values.
     """
 
     def __init__(
@@ -62,5 +62,5 @@ class RandomErasing(v2.RandomErasing):
         value: float | Sequence[float] = 0.0,
     ) -> None:
         if isinstance(value, Sequence) and len(value) != 3:
-            raise VireidError(f'value is {tuple(value)}', allowed='a number, or one for each of the three channels')
+            raise WrongValue(f'value is {tuple(value)}', allowed='a number, or one for each of the three channels')
         super().__init__(p, scale, ratio, value, inplace=True)

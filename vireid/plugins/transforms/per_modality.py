@@ -10,7 +10,7 @@ from torch import Tensor
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import INFRARED, VISIBLE, Progress
-from vireid.errors import VireidError
+from vireid.errors import UnknownName
 from vireid.plugins.transforms.nested import apply_nested, build_nested
 
 Transforms = Sequence[Annotated[dict, Component('transforms')]]
@@ -37,7 +37,7 @@ class PerModality:
 
     def __call__(self, image: Tensor, modality: str | None = None, progress: Progress | None = None) -> Tensor:
         if modality not in self.transforms:
-            raise VireidError(
+            raise UnknownName(
                 f'PerModality got an image of modality {modality!r}',
                 allowed=', '.join(self.transforms),
                 todo="pass the modality: transform(image, modality='visible')",

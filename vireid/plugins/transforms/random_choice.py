@@ -11,7 +11,7 @@ from torch import Tensor
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.plugins.transforms.nested import apply_nested, build_nested
 
 
@@ -24,7 +24,7 @@ class RandomChoice:
         transforms: configs of the transforms, at least one.
 
     Raises:
-        VireidError: if there are no transforms.
+        WrongValue: if there are no transforms.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class RandomChoice:
         transforms: Sequence[Annotated[dict, Component('transforms')]],
     ) -> None:
         if not transforms:
-            raise VireidError('RandomChoice has no transforms', allowed='one or more configs of transforms')
+            raise WrongValue('RandomChoice has no transforms', allowed='one or more configs of transforms')
         self.transforms = build_nested(build_part, size, transforms, 'transforms')
 
     def __call__(self, image: Tensor, modality: str | None = None, progress: Progress | None = None) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Ge
 from torchvision.transforms.v2 import Resize
 
 
@@ -11,12 +14,7 @@ class ResizeScaled(Resize):
     Args:
         size: (height, width) of the network's input, in pixels.
         scale: at least 1; sides are rounded to whole pixels.
-
-    Raises:
-        ValueError: if `scale` is below 1.
     """
 
-    def __init__(self, size: tuple[int, int], scale: float) -> None:
-        if scale < 1:
-            raise ValueError(f'scale is {scale}, but must be at least 1')
+    def __init__(self, size: tuple[int, int], scale: Annotated[float, Ge(1)]) -> None:
         super().__init__((round(size[0] * scale), round(size[1] * scale)))

@@ -54,7 +54,7 @@ class CycleTranslator(nn.Module):
         infrared_only: translate nothing, and leave visible images out of training: the warm-up of the backbone.
 
     Raises:
-        VireidError: if visible and infrared images do not have three channels, or the size is not a multiple of 4.
+        Mismatch: if visible and infrared images do not have three channels, or the size is not a multiple of 4.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from vireid.core.types import VISIBLE, Batch, Modality
-from vireid.errors import VireidError
+from vireid.errors import Conflict, UnknownName
 
 
 class LightGenerator(nn.Module):
@@ -36,9 +36,9 @@ class LightGenerator(nn.Module):
     def __init__(self, modalities: Mapping[Modality, int], of: str = VISIBLE, name: str = 'x') -> None:
         super().__init__()
         if of not in modalities:
-            raise VireidError(f'of is {of!r}, which is not a modality of the images', allowed=', '.join(modalities))
+            raise UnknownName(f'of is {of!r}, which is not a modality of the images', allowed=', '.join(modalities))
         if name in modalities:
-            raise VireidError(f'name is {name!r}, which is already a modality', todo='choose another name')
+            raise Conflict(f'name is {name!r}, which is already a modality', todo='choose another name')
         channels = modalities[of]
         self.of, self.name, self.modalities = of, name, {**modalities, name: channels}
         self.squeeze = nn.Conv2d(channels, 1, kernel_size=1)

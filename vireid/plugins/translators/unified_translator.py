@@ -52,7 +52,7 @@ class UnifiedTranslator(nn.Module):
         std: its standard deviation.
 
     Raises:
-        VireidError: if visible and infrared images do not have three channels, or the size is not a multiple of 4.
+        Mismatch: if visible and infrared images do not have three channels, or the size is not a multiple of 4.
     """
 
     def __init__(
