@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.boundary import checkpoint as checkpoints
+from vireid.boundary.showing import some
 from vireid.boundary.weights import Shapes, find_weights, is_checkpoint, read_weights
 from vireid.console.wording import counted
 from vireid.core.config.experiment import Experiment
@@ -126,7 +127,7 @@ def convert(
     if CLASSIFIER not in theirs or theirs[CLASSIFIER].dim() != 2:
         raise UnsupportedFile(
             f'{source} is not a released checkpoint of {system}: it has no two-dimensional {CLASSIFIER} (it has '
-            f'{_some(list(theirs)) or "no named tensors"})',
+            f'{some(list(theirs), 3, ", ...") or "no named tensors"})',
             allowed="a file that the authors' training code wrote",
         )
     identities = len(theirs[CLASSIFIER])
@@ -224,7 +225,7 @@ def _filled(
         problems = (('missing', missing), ('of another shape', misfits), ('unknown', strange))
         raise Mismatch(
             f'{source} does not match the network {system}: {fits} of {expected} tensors match; '
-            + '; '.join(f'{len(names)} {what} ({_some(names)})' for what, names in problems if names),
+            + '; '.join(f'{len(names)} {what} ({some(names, 3, ", ...")})' for what, names in problems if names),
             allowed=f'a released checkpoint of {system}, with a ResNet-50 unless --config differs',
             todo=f'choose the right system ({", ".join(SYSTEMS)}), or give a config with its network with --config',
         )
@@ -244,7 +245,3 @@ def _compute(make: Callable[..., Tensor], parts: Sequence[Tensor], expected: Ten
     if weight.shape != expected.shape:
         return None
     return weight.to(expected.dtype, copy=True, memory_format=torch.contiguous_format)
-
-
-def _some(names: Sequence[str], shown: int = 3) -> str:
-    return ', '.join(names[:shown]) + (', ...' if len(names) > shown else '')

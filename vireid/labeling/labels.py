@@ -92,7 +92,7 @@ def only_one(folder: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         try:
             stack.enter_context(exclusive(own))
-        except VireidError as error:
+        except InUse as error:
             raise InUse(
                 f'{folder} is already being labeled', todo='use the page that is open, or stop it first (Ctrl-C)'
             ) from error
