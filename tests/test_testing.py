@@ -14,7 +14,7 @@ from torchvision.models import detection
 
 import vireid.plugins
 from vireid.core.types import FeatureSpec, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NotReady, UnknownName, VireidError
 from vireid.launcher_types import JobState
 from vireid.plugin_manager.manager import hookimpl
 from vireid.testing import CHECKS, check_plugin
@@ -180,7 +180,7 @@ class NeedsLabels(Good):
 
 class TakesNothing(Good):
     def __init__(self, inputs: Any) -> None:
-        raise VireidError('I take no input')
+        raise VireidError('nothing-taken')
 
 
 class HalvesOneModality(Good):
@@ -211,36 +211,35 @@ def test_a_good_neck_passes():
 
 
 @pytest.mark.parametrize(
-    ('neck', 'said'),
+    ('neck', 'fact'),
     [
-        (WrongChannels, 'declares 99 channels and 16 rows'),
-        (WrongKind, 'declares a map but outputs (16, 16)'),
-        (WrongSize, 'declares a map of (2, 2) but outputs (16, 16, 6, 3)'),
-        (NoSpec, 'allowed: a FeatureSpec'),
-        (Half, 'torch.float16, not float32'),
-        (Infinite, 'not finite'),
-        (Detached, 'no gradient flows through it'),
-        (Unused, 'none of its parameters gets a gradient'),
-        (AlwaysDropout, 'reads or changes global random state'),
-        (Draws, 'reads or changes global random state'),
-        (DrawsNumpy, 'reads or changes global random state'),
+        (WrongChannels, '99 channels'),
+        (WrongKind, 'map .*[(]16, 16[)]'),
+        (WrongSize, '[(]2, 2[)] .*[(]16, 16, 6, 3[)]'),
+        (NoSpec, 'FeatureSpec'),
+        (Half, 'torch.float16, .*float32'),
+        (Infinite, 'finite'),
+        (Detached, 'gradient flows'),
+        (Unused, 'parameters .*gradient'),
+        (AlwaysDropout, 'random state'),
+        (Draws, 'random state'),
+        (DrawsNumpy, 'random state'),
         (HoldsAFunction, 'pickle'),
-        (ForgetsState, 'another instance with its state dict gives another output'),
-        (NeedsLabels, "'NoneType' object has no attribute 'sum'"),
-        (TakesNothing, 'I take no input'),
-        (HalvesOneModality, '8 images of one modality become 4'),
-        (NoModule, 'allowed: a torch.nn.Module'),
+        (ForgetsState, 'state dict'),
+        (NeedsLabels, "'NoneType' .*'sum'"),
+        (TakesNothing, 'nothing-taken'),
+        (HalvesOneModality, '8 images .*4'),
+        (NoModule, 'torch.nn.Module'),
     ],
 )
-def test_a_broken_promise_is_named(neck: type, said: str):
-    with pytest.raises(VireidError) as caught:
+def test_a_broken_promise_is_named(neck: type, fact: str):
+    with pytest.raises(Mismatch, match=fact) as caught:
         check_plugin(plugin(('necks', 'Bad', neck)))
-    assert "necks 'Bad'" in str(caught.value)
-    assert said in str(caught.value)
+    assert "necks 'Bad'" in caught.value.given
 
 
 def test_all_broken_promises_are_named_at_once():
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(Mismatch) as caught:
         check_plugin(plugin(('necks', 'A', Half), ('necks', 'B', Good), ('necks', 'C', Infinite)))
     assert "necks 'A'" in str(caught.value)
     assert "necks 'C'" in str(caught.value)
@@ -333,22 +332,21 @@ class Distances(Everything):
 
 
 @pytest.mark.parametrize(
-    ('kind', 'target', 'said'),
+    ('kind', 'target', 'fact'),
     [
-        ('indexes', Everything, 'a search by cameras finds images that are not allowed, or were removed'),
-        ('indexes', Distances, 'a search returns scores that are not cosine similarities, best first'),
-        ('detectors', Corners, 'it returns boxes that are not left, top, right, bottom'),
-        ('launchers', Successful, 'it returns the exit statuses [0, 0] for commands that end with 0 and 3'),
-        ('heads', FlatLogits, "its output 'global' has logits (16, 5), not (16, 4)"),
-        ('transforms', TimeCrop, 'the same seed gives another image'),
-        ('samplers', SameBatches, 'every epoch has the same batches'),
-        ('rerankers', Vector, 'similarities are (7,)'),
+        ('indexes', Everything, 'search .*cameras'),
+        ('indexes', Distances, 'cosine similarities'),
+        ('detectors', Corners, 'left, top, right, bottom'),
+        ('launchers', Successful, r'\[0, 0\] .*0 and 3'),
+        ('heads', FlatLogits, "'global' .*[(]16, 5[)], .*[(]16, 4[)]"),
+        ('transforms', TimeCrop, 'seed .*image'),
+        ('samplers', SameBatches, 'epoch .*batches'),
+        ('rerankers', Vector, '[(]7,[)]'),
     ],
 )
-def test_other_kinds_too(kind: str, target: type, said: str):
-    with pytest.raises(VireidError) as caught:
+def test_other_kinds_too(kind: str, target: type, fact: str):
+    with pytest.raises(Mismatch, match=fact):
         check_plugin(plugin((kind, 'Bad', target)))
-    assert said in str(caught.value)
 
 
 class Demotes(nn.Module):
@@ -425,22 +423,21 @@ class Stateless(Forgetful):
 
 
 @pytest.mark.parametrize(
-    ('kind', 'target', 'said'),
+    ('kind', 'target', 'fact'),
     [
-        ('losses', Demotes, 'it turns float64 into torch.float32'),
-        ('losses', OneVector, 'set reads_parts = False if it needs one vector per image'),
-        ('models', OneNumber, 'forward of OneNumber returned a Tensor ()'),
-        ('models', TwoLengths, "its embeddings have lengths {'visible': 3, 'infrared': 4}"),
-        ('steps', Forgetful, 'after load_state_dict it continues differently'),
-        ('steps', Silent, 'step: Bad returned None'),
-        ('steps', Lazy, 'two steps do not change the weights of the model'),
-        ('steps', Stateless, 'state_dict of Bad is missing'),
+        ('losses', Demotes, 'float64 .*torch.float32'),
+        ('losses', OneVector, 'reads_parts = False'),
+        ('models', OneNumber, 'forward .*OneNumber .*Tensor [(][)]'),
+        ('models', TwoLengths, "{'visible': 3, 'infrared': 4}"),
+        ('steps', Forgetful, 'load_state_dict'),
+        ('steps', Silent, 'step: Bad .*None'),
+        ('steps', Lazy, 'steps .*weights'),
+        ('steps', Stateless, 'state_dict of Bad'),
     ],
 )
-def test_losses_models_and_steps_too(kind: str, target: type, said: str):
-    with pytest.raises(VireidError) as caught:
+def test_losses_models_and_steps_too(kind: str, target: type, fact: str):
+    with pytest.raises(Mismatch, match=fact):
         check_plugin(plugin((kind, 'Bad', target)))
-    assert said in str(caught.value)
 
 
 def test_an_embedder_without_parameters_passes():
@@ -472,7 +469,7 @@ class OfThreeParts(nn.Module):
 
 def test_what_they_read_may_be_given():
     both = plugin(('heads', 'Both', VectorAndMap), ('losses', 'Three', OfThreeParts))
-    with pytest.raises(VireidError, match='it accepts none of a vector, a map'):
+    with pytest.raises(Mismatch, match=r"heads 'Both'.*vector, a map"):
         check_plugin(both)
     inputs = {
         'Both': [FeatureSpec(8), FeatureSpec(4, 'map', size=(6, 3))],
@@ -483,12 +480,12 @@ def test_what_they_read_may_be_given():
 
 @pytest.mark.parametrize('what', ['configs', 'inputs'])
 def test_what_is_given_for_nobody_is_refused(what: str):
-    with pytest.raises(VireidError, match=f"{what} names 'Goood', which checked does not register"):
+    with pytest.raises(UnknownName, match=f"{what} .*'Goood'"):
         check_plugin(plugin(('necks', 'Good', Good)), **{what: {'Goood': {}}})
 
 
 def test_settings_may_be_given():
-    with pytest.raises(VireidError, match="needs the argument 'tasks'"):
+    with pytest.raises(Mismatch, match="'tasks'"):
         check_plugin(plugin(('weighters', 'Mine', 'vireid.plugins.weighters.warm_up:WarmUp')))
     found = check_plugin(
         plugin(('weighters', 'Mine', 'vireid.plugins.weighters.warm_up:WarmUp')),
@@ -498,7 +495,7 @@ def test_settings_may_be_given():
 
 
 def test_a_plugin_without_components_is_refused():
-    with pytest.raises(VireidError, match='registers no component'):
+    with pytest.raises(NotReady, match='register_components'):
         check_plugin(plugin())
 
 
@@ -541,22 +538,22 @@ class NoTranslation(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ('kind', 'target', 'said'),
+    ('kind', 'target', 'fact'),
     [
         ('similarities', Centered, None),
-        ('similarities', Forgetful, 'another instance with its state dict gives other similarities'),
-        ('similarities', Guesses, 'gives other'),
-        ('translators', NoTranslation, 'it declares .* but outputs'),
+        ('similarities', Forgetful, 'state dict'),
+        ('similarities', Guesses, 'similarities'),
+        ('translators', NoTranslation, 'declares .*outputs'),
     ],
 )
-def test_similarities_and_translators(kind, target, said):
+def test_similarities_and_translators(kind, target, fact):
     class Plugin:
         @hookimpl
         def register_components(self, add: Any) -> None:
             add(kind, 'Mine', target)
 
-    if said is None:
+    if fact is None:
         assert check_plugin(Plugin()) == {f'{kind} Mine': 'checked'}
     else:
-        with pytest.raises(VireidError, match=said):
+        with pytest.raises(Mismatch, match=f"{kind} 'Mine'.*{fact}"):
             check_plugin(Plugin())

@@ -11,7 +11,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, WrongValue
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import prepare
 from vireid.launch.resolve import resolve
@@ -95,7 +95,7 @@ def train(
     experiment = load_experiment(config, plugins, **overrides)
     folder = Path(work_dir) if work_dir is not None else free_folder(Path('runs'), experiment.name)
     if resume is None and any(folder.glob('checkpoints/*.pt')):
-        raise VireidError(
+        raise AlreadyExists(
             f'{folder} already holds a run', todo='pass its checkpoint as resume, or choose another work_dir'
         )
     trainer = prepare(experiment, folder, resume=resume)
@@ -193,7 +193,7 @@ def compare(
     _require_several(systems, 'systems')
     seeds = list(dict.fromkeys(seeds)) if isinstance(seeds, Iterable) else seeds  # accepts a generator
     if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, Integral) for seed in seeds):
-        raise VireidError(f'seeds is {seeds!r}', allowed='a list of integers, or a range')
+        raise WrongValue(f'seeds is {seeds!r}', allowed='a list of integers, or a range')
     given: list[Path | list[Job]] = []
     for system in systems:
         if isinstance(system, (str, Path)) and Path(system).is_dir():
@@ -227,4 +227,4 @@ def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) ->
 
 def _require_several(given: Any, what: str) -> None:
     if isinstance(given, (str, Path)) or not isinstance(given, Sequence):
-        raise VireidError(f'{what} is {given!r}', allowed='a list')
+        raise WrongValue(f'{what} is {given!r}', allowed='a list')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vireid.cli import main
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, WrongValue
 from vireid.plugin_manager.new_plugin import write_plugin
 
 
@@ -77,14 +78,14 @@ def test_as_an_installed_package_it_is_a_plugin(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize('name', ['', 'Vireid-X', 'a b', '../x', 'vireid', 'x-', '1x', 'a--b', 'a_b'])
 def test_what_is_no_name_is_refused(tmp_path, name):
-    with pytest.raises(VireidError, match='vireid-my-fusion'):
+    with pytest.raises(WrongValue, match=re.escape(repr(name))):
         write_plugin(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_folder_is_left_alone(tmp_path):
     (tmp_path / 'mine').mkdir()
-    with pytest.raises(VireidError, match='exists'):
+    with pytest.raises(AlreadyExists, match='mine'):
         write_plugin('mine', tmp_path)
 
 

@@ -184,3 +184,9 @@ def test_a_dataset_without_splits_refuses(small_sysu, tmp_path, capsys):
     words = ['train', CONFIG.replace('regdb', 'sysu'), '--data-root', str(small_sysu), '--work-dir', str(tmp_path)]
     assert main([*words, '--splits', '1-2', '--cfg-options', *SMALL]) == 2
     assert "no argument 'split'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flag', ['--trial', '--trials'])
+def test_the_flags_of_earlier_versions_have_new_names(capsys, flag):
+    assert main(['train', CONFIG, flag, '1-10']) == 2
+    assert '--splits 1-10' in capsys.readouterr().err

@@ -17,7 +17,7 @@ import torch
 import vireid
 from vireid.boundary import checkpoint
 from vireid.cli import main
-from vireid.errors import VireidError
+from vireid.errors import NotReady
 from vireid.reporting import result_file
 
 FIRST = """
@@ -155,7 +155,7 @@ def test_what_does_not_go_with_stages(configs, small_sysu, capsys, more, said):
 
 
 def test_other_ways_to_run_it_say_that_stages_come_before(configs, small_sysu, capsys):
-    with pytest.raises(VireidError, match=r'stages: .*first.py must be trained first[\s\S]*vireid train CONFIG'):
+    with pytest.raises(NotReady, match=r'stages: .*first\.py'):
         vireid.train(configs / 'second.py', configs / 'x', dataset={'root': str(small_sysu)})
     words = ['test', str(configs / 'second.py'), '--data-root', str(small_sysu)]
     assert main([*words, '--cfg-options', 'training.freeze=["*"]']) == 2

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from vireid.console.number_ranges import parse_numbers, parse_share, refuse_trials
-from vireid.errors import UnknownKey, WrongValue
+from vireid.console.number_ranges import parse_numbers, parse_share
+from vireid.errors import WrongValue
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,3 @@ def test_a_share_is_between_0_and_1():
     for text in ('0', '1', '-0.5', 'nan', 'half', ''):
         with pytest.raises(WrongValue, match=f'--false-alarms .*{re.escape(repr(text))}'):
             parse_share('--false-alarms', text)
-
-
-def test_the_flags_of_earlier_versions_have_new_names() -> None:
-    with pytest.raises(UnknownKey, match='--splits 1-10'):
-        refuse_trials('1-10')

@@ -130,13 +130,13 @@ class TestWithout:
 class TestErrors:
     def test_all_that_cannot_be_built_is_told_at_once(self):
         options = [
-            'model.heads.s2.channels=-4', 'model.necks.s3.channels=0', 'model.backbone.shared_from=2',
-            'images.test.0.interpolation="sharp"', 'protocol.trials=0', 'model.weighter.epochs=-1',
+            'model.heads.s2.channels=-4', 'model.necks.mlfm.inputs=["s2", "stage3"]', 'model.backbone.shared_from=2',
+            'images.test.0.interpolation="sharp"', 'protocol.modes=[]', 'model.weighter.tasks.nothing="adaptive"',
         ]  # fmt: skip
         with pytest.raises(VireidError) as caught:
             dry_run(experiment('tffn_sysu', *options))
         text = str(caught.value)
-        for path in ('model.heads.s2', 'model.necks.s3', 'images.test.0', 'protocol', 'model.weighter'):
+        for path in ('model.heads.s2', 'model.necks.mlfm', 'images.test.0', 'protocol', 'model.weighter'):
             assert re.search(rf'^{re.escape(path)}: ', text, re.MULTILINE), (path, text)
         assert 'model.heads.s3' not in text  # it could not be tried, and that is no error of its own
 
@@ -147,12 +147,12 @@ class TestErrors:
 
     def test_a_real_run_tells_the_same_and_that_the_data_are_missing(self, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        options = [*SMALL, 'model.heads.s2.channels=-4', 'protocol.trials=0']
+        options = [*SMALL, 'model.heads.s2.channels=-4', 'protocol.modes=[]']
         arguments = ['train', str(CONFIGS / 'tffn_sysu.py'), '--data-root', '/no/such', '--cfg-options', *options]
         assert main(arguments) == 2
         error = capsys.readouterr().err
         assert 'model.heads.s2: channels is -4' in error
-        assert 'protocol: trials is 0' in error
+        assert 'protocol: modes' in error
         assert '/no/such does not exist' in error
 
     @pytest.mark.parametrize(

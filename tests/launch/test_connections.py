@@ -35,39 +35,30 @@ GLOO = '[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] '
 
 
 @pytest.mark.parametrize(
-    ('text', 'told'),
+    ('text', 'fact', 'original'),
     [
         (
             f'{GLOO}Read error [10.0.0.2]:27327: Connection reset by peer. This is typically caused by bugs. Luck!',
-            'another process of this run has exited (Read error [10.0.0.2]:27327: Connection reset by peer)',
+            'exited',
+            'Read error [10.0.0.2]:27327: Connection reset by peer',
         ),
-        (
-            f'{GLOO}Connection closed by peer [10.0.0.2]:5',
-            'another process of this run has exited (Connection closed by peer [10.0.0.2]:5)',
-        ),
-        (
-            f'{GLOO}Read error [10.0.0.2]:5: Connection timed out',
-            'the machine of another process of this run has not answered for 60 seconds '
-            '(Read error [10.0.0.2]:5: Connection timed out)',
-        ),
-        (
-            f'{GLOO}Read error [10.0.0.2]:5: No route to host',
-            'the machine of another process of this run has not answered for 60 seconds '
-            '(Read error [10.0.0.2]:5: No route to host)',
-        ),
+        (f'{GLOO}Connection closed by peer [10.0.0.2]:5', 'exited', 'Connection closed by peer [10.0.0.2]:5'),
+        (f'{GLOO}Read error [10.0.0.2]:5: Connection timed out', '60 seconds', '[10.0.0.2]:5: Connection timed out'),
+        (f'{GLOO}Read error [10.0.0.2]:5: No route to host', '60 seconds', '[10.0.0.2]:5: No route to host'),
         (
             '[/pytorch/unbound_buffer.cc:81] Timed out waiting 600000ms for recv operation to complete',
-            'another process of this run is stuck or suspended '
-            '(Timed out waiting 600000ms for recv operation to complete)',
+            'suspended',
+            'Timed out waiting 600000ms for recv operation to complete',
         ),
     ],
 )
-def test_errors_of_torch_are_explained(monkeypatch, text, told):
+def test_errors_of_torch_are_explained(monkeypatch, text, fact, original):
     monkeypatch.setattr(processes, 'world', lambda: (1, 2))
     with pytest.raises(VireidError) as caught, lost_process_errors():
         raise RuntimeError(text)
-    assert caught.value.given == told
-    assert 'repeat the command with --resume' in caught.value.todo
+    assert fact in caught.value.given
+    assert caught.value.given.endswith(f'{original})')
+    assert '--resume' in caught.value.todo
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, UnknownName
 from vireid.launch.cost import DEVICES, LAUNCH, CostEstimate, cost_lines, duration, hours, run_size
 from vireid.launch.resolve import resolve
 from vireid.launch.work import Work
@@ -54,7 +54,7 @@ class TestSize:
         assert str(tmp_path) in size.source
 
     def test_your_own_images_have_to_be_there(self):
-        with pytest.raises(VireidError, match='number of images'):
+        with pytest.raises(MissingKey, match='--data-root'):
             run_size(experiment('tffn_own'))
 
 
@@ -93,7 +93,7 @@ class TestCostEstimate:
         assert any(line.startswith('T4') and 'too little memory' in line for line in cost_lines(cost))
 
     def test_an_unknown_device(self):
-        with pytest.raises(VireidError, match=r"'A10'.*\n.*A100"):
+        with pytest.raises(UnknownName, match=r"'A10'.*\n.*A100"):
             CostEstimate(experiment('tffn_sysu'), WORK).on('A10')
 
     def test_the_table_says_what_is_assumed(self):

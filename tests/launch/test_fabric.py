@@ -10,7 +10,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnv
 from torch import distributed as dist
 
 from vireid.core.config.experiment import Experiment, check_config
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, Unavailable, WrongValue
 from vireid.launch.fabric import MAX_WAIT, _find_environment, make_fabric
 from vireid.launch.preflight import preflight
 from vireid.plugin_manager.manager import create_manager
@@ -35,9 +35,8 @@ def experiment(**training) -> Experiment:
 def test_other_processes_than_torchrun_started_are_refused(monkeypatch, training, local, world, todo):
     for name, value in {'TORCHELASTIC_RUN_ID': 'x', 'LOCAL_WORLD_SIZE': local, 'WORLD_SIZE': world}.items():
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(Mismatch, match=rf'torchrun .*\b{local} processes .*\b{world // local} machines') as caught:
         make_fabric(experiment(**training).training)
-    assert f'torchrun launched {local} processes on each of {world // local} machines' in caught.value.given
     assert caught.value.todo == todo
 
 
@@ -80,7 +79,7 @@ def test_tasks_that_srun_started_are_the_processes_of_a_run_whatever_the_job_is(
     assert isinstance(found, SLURMEnvironment)
     assert (found.world_size(), found.global_rank()) == (4, 3)
     found.validate_settings(num_devices=2, num_nodes=2)
-    with pytest.raises(VireidError, match='srun launched 2 processes on each of 2 machines') as caught:
+    with pytest.raises(Mismatch, match=r'srun .*\b2 processes .*\b2 machines') as caught:
         _find_environment(4, 1)
     assert caught.value.todo == '--cfg-options training.devices=2 training.nodes=2'
 
@@ -97,14 +96,14 @@ def test_the_check_of_a_step_is_not_taken_for_a_process_of_slurm_s(monkeypatch, 
 
 
 def test_what_the_machine_cannot_do_is_said_with_what_was_asked():
-    with pytest.raises(VireidError, match="accelerator 'cuda', devices 1, precision '32-true' are not available here"):
+    with pytest.raises(Unavailable, match="'cuda', devices 1, precision '32-true'"):
         make_fabric(experiment(accelerator='cuda').training)
 
 
 def test_sharding_is_refused_with_a_word_why():
     problems = check_config({'training': {'steps': 1, 'strategy': 'fsdp'}}, create_manager())
     (problem,) = [p for p in problems if 'fsdp' in p.given]
-    assert problem.given.startswith("training.strategy is 'fsdp': sharding is not supported")
+    assert isinstance(problem, WrongValue)
     assert problem.allowed == "'auto', 'ddp'"
 
 
@@ -121,24 +120,23 @@ def test_processes_that_do_not_meet_are_told_where_and_what_to_check(monkeypatch
     monkeypatch.setattr(Fabric, 'launch', launch)
     monkeypatch.setenv('MASTER_ADDR', 'node1')
     monkeypatch.setenv('MASTER_PORT', '29500')
-    with pytest.raises(VireidError, match=r'did not meet at node1:29500: .* 1/2 clients joined') as caught:
+    with pytest.raises(Unavailable, match=r'node1:29500: .* 1/2 ') as caught:
         make_fabric(experiment(devices=2).training)
     assert 'GLOO_SOCKET_IFNAME' in caught.value.todo
 
 
 def test_other_errors_of_starting_are_not_taken_for_it(monkeypatch):
     def launch(self):
-        raise RuntimeError('no driver')
+        raise RuntimeError('driver')
 
     monkeypatch.setattr(Fabric, 'launch', launch)
-    with pytest.raises(RuntimeError, match='no driver'):
+    with pytest.raises(RuntimeError, match='driver'):
         make_fabric(experiment().training)
 
 
 def test_several_machines_need_a_launcher(monkeypatch):
     monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
     in_slurm(monkeypatch)
-    with pytest.raises(
-        VireidError, match=r'training\.nodes is 2, but the environment does not define the other machines'
-    ):
+    with pytest.raises(Unavailable, match=r'training\.nodes is 2') as caught:
         make_fabric(experiment(nodes=2).training)
+    assert caught.value.path == 'training.nodes'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import torch
 
 from vireid.boundary import checkpoint
 from vireid.core.types import Sample
-from vireid.errors import VireidError
+from vireid.errors import Changed
 from vireid.launch.identities import digest_of, name_identities, require_same_identities, require_same_images
 from vireid.launch.launch import prepare
 
@@ -25,19 +26,19 @@ def test_identities_are_named_in_the_order_of_their_labels():
 
 
 @pytest.mark.parametrize(
-    ('before', 'now', 'said'),
+    ('before', 'now', 'facts'),
     [
-        (['2', '9'], ('2', '4'), 'only the checkpoint has 9; only this run has 4'),
-        (['2', '9'], ('2',), 'only the checkpoint has 9'),
-        (['2'], ('10', '2'), 'only this run has 10'),
-        (['a', 'b'], ('b', 'a'), 'their labels are in a different order'),
-        ([], tuple('abcdefg'), 'only this run has a, b, c, d, e and 2 more'),
+        (['2', '9'], ('2', '4'), 'checkpoint .*9; .*run .*4'),
+        (['2', '9'], ('2',), 'checkpoint .*9$'),
+        (['2'], ('10', '2'), 'run .*10$'),
+        (['a', 'b'], ('b', 'a'), 'order$'),
+        ([], tuple('abcdefg'), 'run .*a, b, c, d, e and 2 more$'),
     ],
 )
-def test_others_are_named(before, now, said):
-    with pytest.raises(VireidError) as caught:
+def test_others_are_named(before, now, facts):
+    with pytest.raises(Changed, match=r'last\.pt') as caught:
         require_same_identities({'identities': before}, now, 'last.pt')
-    assert caught.value.given == f'last.pt and this run have different training identities: {said}'
+    assert re.search(facts, caught.value.given.partition(':')[2])
     assert '--init last.pt' in caught.value.todo
 
 
@@ -57,7 +58,7 @@ def test_a_run_is_not_resumed_on_others(small_sysu, tmp_path, make_tiny):
     prepare(make_tiny(data), tmp_path / 'other', resume=kept)
     (data / 'exp/train_id.txt').write_text('1,4,6\n')
     (data / 'exp/test_id.txt').write_text('2,5\n')
-    with pytest.raises(VireidError, match='only the checkpoint has 2; only this run has 4'):
+    with pytest.raises(Changed, match=r'checkpoint .*2; .*run .*4'):
         prepare(make_tiny(data), tmp_path / 'other', resume=kept)
 
 
@@ -83,15 +84,11 @@ class TestImages:
         assert self.number([replace(SAMPLES[0], **changed), *SAMPLES[1:]]) != self.number()
 
     @pytest.mark.parametrize(
-        ('now', 'said'),
-        [
-            ([100, 101, 102, 999], '1 training image of this run is new or changed since'),
-            ([100, 101], 'some are gone, or have another identity, camera or modality'),
-        ],
+        ('now', 'fact'), [([100, 101, 102, 999], '1 training image'), ([100, 101], 'identity, camera or modality')]
     )
-    def test_what_changed_is_said(self, now, said):
+    def test_what_changed_is_said(self, now, fact):
         content = {'images_digest': 5, 'trained_on': torch.tensor([7, *NUMBERS.values()])}
-        with pytest.raises(VireidError, match=said):
+        with pytest.raises(Changed, match=rf'last\.pt .*{fact}'):
             require_same_images(content, 6, np.array(now), 'last.pt')
         require_same_images(content, 5, np.array(now), 'last.pt')
         require_same_images(content, 0, np.array(now), 'last.pt')  # not known now, or not then
@@ -106,5 +103,5 @@ class TestImages:
         prepare(make_tiny(tmp_path / 'moved'), tmp_path / 'other', resume=kept)
         for before, after in (('0001', 'x'), ('0002', '0001'), ('x', '0002')):
             (tmp_path / 'moved/cam3' / before).rename(tmp_path / 'moved/cam3' / after)
-        with pytest.raises(VireidError, match='some are gone, or have another identity, camera or modality'):
+        with pytest.raises(Changed, match='identity, camera'):
             prepare(make_tiny(tmp_path / 'moved'), tmp_path / 'other', resume=kept)

@@ -11,7 +11,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
 from vireid.errors import UnknownComponent, UnknownKey, VireidError, WrongValue
 from vireid.launch.resolve import Record, read, resolve
-from vireid.plugin_manager.manager import create_manager
+from vireid.plugin_manager.manager import PluginProblem, create_manager
 
 DEMO = 'configs/tffn_demo.py'
 PLUGIN = """
@@ -106,12 +106,12 @@ def test_a_given_manager_is_not_changed_by_the_plugin_files_of_a_config(manager,
 
 def test_a_record_s_plugin_files_do_not_run(manager, tmp_path: Path):
     file = tmp_path / 'mine.py'
-    file.write_text('raise AssertionError("it ran")')
+    file.write_text('raise AssertionError("it-ran")')
     sections: dict[str, Any] = {**resolve(DEMO, manager=manager).to_config(), 'plugins': [str(file)]}
     experiment = resolve(Record(sections), manager=manager)
     assert isinstance(experiment, Experiment)
     assert list(experiment.plugins) == [str(file)]
-    with pytest.raises(VireidError, match='it ran'):
+    with pytest.raises(PluginProblem, match='it-ran'):
         resolve(sections, manager=manager)
 
 

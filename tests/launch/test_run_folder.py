@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.boundary import checkpoint
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists
 from vireid.launch.run_folder import choose_folder
 
 CONTENT = {'model': {'w': torch.zeros(1)}, 'config': {}}
@@ -27,7 +27,7 @@ def runs(tmp_path: Path, monkeypatch) -> Path:
 
 def test_a_new_run_never_overwrites_another(runs):
     assert choose_folder('mine', 'mine.py', None, None) == (Path('runs/mine-3'), None)
-    with pytest.raises(VireidError, match='runs/mine already holds a run'):
+    with pytest.raises(AlreadyExists, match='runs/mine'):
         choose_folder('mine', 'mine.py', Path('runs/mine'), None)
 
 

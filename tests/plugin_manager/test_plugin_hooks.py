@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,8 +10,15 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.config import files as config
-from vireid.errors import VireidError
-from vireid.plugin_manager.manager import PluginConflict, PluginManager, PluginProblem, create_manager, hookimpl
+from vireid.errors import MissingFile, UnknownName, VireidError
+from vireid.plugin_manager.manager import (
+    PluginConflict,
+    PluginIncompatible,
+    PluginManager,
+    PluginProblem,
+    create_manager,
+    hookimpl,
+)
 
 PLUGIN = """
 from pathlib import Path
@@ -105,11 +113,11 @@ class TestCommands:
             def register_commands(self, add):
                 add('train', 'somewhere', 'Trains.')
 
-        with pytest.raises(PluginConflict, match="adds the command 'train', which belongs to vireid itself"):
+        with pytest.raises(PluginConflict, match=r"'mine' .*'train', .*vireid"):
             PluginManager(reserved=['train']).register(Commands(), 'mine')
         manager = PluginManager()
         manager.register(Commands(), 'first')
-        with pytest.raises(PluginConflict, match="adds the command 'train', which belongs to plugin 'first'"):
+        with pytest.raises(PluginConflict, match=r"'second' .*'train', .*'first'"):
             manager.register(Commands(), 'second')
 
 
@@ -127,19 +135,17 @@ class TestConfigs:
         assert 'seed: 7' in out
 
     @pytest.mark.parametrize(
-        ('name', 'text'),
+        ('name', 'kind', 'nearest'),
         [
-            ('acme-tool::small.py', "no package 'acme-tool' provides configs, did you mean 'acme-tools'?"),
-            (
-                'acme-tools::smal.py',
-                "acme-tools has no config 'smal.py', did you mean 'small.py'?\n  allowed: small.py",
-            ),
+            ('acme-tool::small.py', UnknownName, 'acme-tools'),
+            ('acme-tools::smal.py', MissingFile, 'small.py'),
         ],
     )
-    def test_what_is_not_there_is_named_with_what_is(self, acme, name, text):
-        with pytest.raises(VireidError) as caught:
+    def test_what_is_not_there_is_named_with_what_is(self, acme, name, kind, nearest):
+        with pytest.raises(kind) as caught:
             config.load(name, folders=lambda: create_manager().configs)
-        assert text in str(caught.value)
+        assert f"'{nearest}'?" in caught.value.given
+        assert nearest in caught.value.allowed
 
     def test_the_papers_configs_are_vireids_own(self):
         assert config.load('vireid::tffn_sysu.py', folders=lambda: create_manager().configs) == config.load(
@@ -148,7 +154,7 @@ class TestConfigs:
 
     def test_data_may_not_be_based_on_code(self, acme):
         (acme / 'mine.yaml').write_text('_base_: acme-tools::small.py\n')
-        with pytest.raises(VireidError, match='is Python'):
+        with pytest.raises(VireidError, match=r'small\.py .*Python'):
             config.load(acme / 'mine.yaml')
 
     def test_a_folder_that_is_missing_breaks_the_plugin_alone(self):
@@ -157,7 +163,7 @@ class TestConfigs:
             def register_configs(self, add):
                 add('/no/such/folder')
 
-        with pytest.raises(PluginProblem, match='no config folder /no/such/folder'):
+        with pytest.raises(PluginProblem, match='/no/such/folder'):
             PluginManager().register(Configs(), 'mine')
 
 
@@ -218,7 +224,7 @@ def test_a_verb_that_cannot_be_typed_is_refused(command):
         def register_commands(self, add):
             add(command, 'somewhere', 'Does.')
 
-    with pytest.raises(PluginProblem, match='adds the command'):
+    with pytest.raises(PluginIncompatible, match=re.escape(repr(command))):
         PluginManager().register(Commands(), 'mine')
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from vireid.cli import main
-from vireid.errors import VireidError
-from vireid.plugin_manager.manager import PluginManager, create_manager, hookimpl
+from vireid.errors import Unavailable, UnknownComponent
+from vireid.plugin_manager.manager import PluginConflict, PluginIncompatible, PluginManager, create_manager, hookimpl
 from vireid.plugins import COMPONENTS
 
 
@@ -87,34 +87,34 @@ def plugin(kind: str, name: str, target: object) -> object:
 
 def test_a_name_that_is_taken_names_both_plugins():
     manager = create_manager()
-    with pytest.raises(VireidError, match=r"necks 'MLFM' is registered by plugin 'builtin' and again by 'other'"):
+    with pytest.raises(PluginConflict, match=r"necks 'MLFM' .*'builtin' .*'other'"):
         manager.register(plugin('necks', 'MLFM', object), 'other')
 
 
 def test_wrong_kinds_and_targets_are_refused():
-    with pytest.raises(VireidError, match="'neck', which is not a component kind, did you mean 'necks'"):
+    with pytest.raises(PluginIncompatible, match=r"'neck', .*'necks'"):
         PluginManager().register(plugin('neck', 'A', object), 'p')
-    with pytest.raises(VireidError, match=r"with the target 'module\.attr'"):
+    with pytest.raises(PluginIncompatible, match=r"'module\.attr'"):
         PluginManager().register(plugin('necks', 'A', 'module.attr'), 'p')
 
 
 def test_a_target_that_cannot_be_imported_is_named():
     manager = PluginManager()
     manager.register(plugin('necks', 'A', 'no_such_module:A'), 'p')
-    with pytest.raises(VireidError, match=r"necks 'A' cannot be loaded from 'no_such_module:A'.*(\n.*)*plugin 'p'"):
+    with pytest.raises(Unavailable, match=r"necks 'A' .*'no_such_module:A'.*(\n.*)*plugin 'p'"):
         manager.components.get('necks', 'A')
 
 
 def test_an_unknown_name_says_where_one_of_that_name_is():
-    with pytest.raises(VireidError, match=r"no head called 'MLFM' \(it is registered under necks\)"):
+    with pytest.raises(UnknownComponent, match=r"head .*'MLFM' .*necks"):
         create_manager().components.get('heads', 'MLFM')
 
 
 def test_an_unknown_name_is_never_imported():
     """mmengine's registry imports a module named like an unknown component."""
-    with pytest.raises(VireidError, match='no neck called'):
+    with pytest.raises(UnknownComponent, match=r"'os\.path'"):
         create_manager().components.get('necks', 'os.path')
-    with pytest.raises(VireidError, match='no neck called'):
+    with pytest.raises(UnknownComponent, match=r"'vireid\.MLFM'"):
         create_manager().components.get('necks', 'vireid.MLFM')
 
 

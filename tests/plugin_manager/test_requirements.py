@@ -9,7 +9,7 @@ import pytest
 import vireid
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.errors import VireidError
+from vireid.errors import MissingPackage, VireidError, WrongValue
 from vireid.plugin_manager.manager import PluginInfo, create_manager
 from vireid.plugin_manager.requirements import require
 
@@ -21,26 +21,25 @@ def test_what_is_there_in_the_right_version_is_fine():
 
 
 @pytest.mark.parametrize(
-    ('requirement', 'texts'),
+    ('requirement', 'kind', 'facts'),
     [
-        (
-            'no-such-package-here>=0.1',
-            ['no-such-package-here is not installed', "pip install 'no-such-package-here>=0.1'"],
-        ),
-        ('numpy>=1000', ['numpy is ', 'allowed: >=1000', "pip install 'numpy>=1000'"]),
-        ('not a requirement', ["'not a requirement'", 'vireid-x>=0.1']),
+        ('no-such-package-here>=0.1', MissingPackage, ["pip install 'no-such-package-here>=0.1'"]),
+        ('numpy>=1000', MissingPackage, ['numpy is ', 'allowed: >=1000', "pip install 'numpy>=1000'"]),
+        ('not a requirement', WrongValue, ["'not a requirement'", 'vireid-x>=0.1']),
     ],
 )
-def test_what_is_missing_says_how_to_get_it(requirement, texts):
+def test_what_is_missing_says_how_to_get_it(requirement, kind, facts):
     (problem,) = require([requirement], [])
-    for text in texts:
-        assert text in str(problem)
+    assert (type(problem), problem.path) == (kind, 'requires')
+    for fact in facts:
+        assert fact in str(problem)
 
 
 def test_a_package_whose_plugin_cannot_be_used_is_named_with_the_reason():
     broken = PluginInfo('x', '1.0', 'NumPy', status='broken', reason='it raised')
     (problem,) = require(['numpy'], [broken])
-    assert "plugin 'x' (NumPy 1.0) is broken: it raised" in str(problem)
+    assert isinstance(problem, MissingPackage)
+    assert "plugin 'x' (NumPy 1.0) is broken: it raised" in problem.given
     assert require(['numpy'], [broken, PluginInfo('y', '1.0', 'numpy')]) == []
 
 
@@ -48,9 +47,9 @@ def test_it_comes_before_all_other_errors_and_all_at_once():
     read = config.load(CONFIG, ['requires=["no-such-a", "no-such-b"]', 'nonsense=1'])
     with pytest.raises(VireidError) as caught:
         Experiment.from_config(read, create_manager())
-    assert 'no-such-a is not installed' in str(caught.value)
-    assert 'no-such-b is not installed' in str(caught.value)
-    assert 'nonsense' not in str(caught.value)
+    assert [type(error) for error in caught.value.errors] == [MissingPackage, MissingPackage]
+    for error, name in zip(caught.value.errors, ('no-such-a', 'no-such-b'), strict=True):
+        assert name in error.given
 
 
 def test_what_this_machine_does_not_need_is_not_asked_for():
@@ -61,5 +60,5 @@ def test_what_this_machine_does_not_need_is_not_asked_for():
 
 def test_it_is_a_list_of_texts():
     read = config.load(CONFIG, ['requires="numpy"'])
-    with pytest.raises(VireidError, match='requires is'):
+    with pytest.raises(WrongValue, match="requires is 'numpy'"):
         Experiment.from_config(read, create_manager())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.commands import GROUPS, NAMES
 from vireid.console.os_errors import explain
 from vireid.console.streams import find_lost, process_name, surviving
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import UnknownName, VireidError, did_you_mean
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import Command
@@ -91,11 +91,10 @@ def _explain(error: VireidError | OSError | RuntimeError) -> VireidError | None:
 
 def _run(arguments: list[str]) -> int:
     """Runs a command of vireid or of a plugin; prints the help if there is none."""
-    flags = argparse.Namespace()
-    rest = arguments
+    scanner = argparse.ArgumentParser(prog='vireid', add_help=False, allow_abbrev=False)
+    add_plugin_arguments(scanner)
+    flags, rest = scanner.parse_args([]), arguments
     if arguments and arguments[0] not in COMMANDS:  # plugin flags may precede the command
-        scanner = argparse.ArgumentParser(prog='vireid', add_help=False, allow_abbrev=False)
-        add_plugin_arguments(scanner)
         flags, rest = scanner.parse_known_args(arguments)
     if rest is not arguments and rest[:1] and rest[0] in COMMANDS:  # move them behind the command, which checks them
         for name, values in vars(flags).items():
@@ -121,14 +120,14 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
         _add(commands.add_parser(name, **_description(module)), module)
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, _overview()
     if not arguments or arguments[0] not in COMMANDS:  # load plugins only for their own commands, or to list all
-        for name, command in _plugin_commands(flags).items():
+        for name, command in make_manager(flags, flags.plugin).commands.items():
             text = command.help.replace('%', '%%')  # argparse expands %
             subparser = commands.add_parser(name, help=f'{text} [{command.plugin}]', description=text)
             if arguments and arguments[0] == name:
                 _add_plugin_command(subparser, name, command)
     if arguments and not arguments[0].startswith('-') and arguments[0] not in commands.choices:
         given = f'no command {arguments[0]!r}{did_you_mean(arguments[0], commands.choices)}'
-        raise VireidError(given, allowed=', '.join(commands.choices))
+        raise UnknownName(given, allowed=', '.join(commands.choices))
     return parser
 
 
@@ -138,13 +137,6 @@ def _overview() -> str:
     for title, names in GROUPS.items():
         lines += [f'{title}:', *(f'  {name:<12}{_summary(COMMANDS[name])}' for name in names), '']
     return '\n'.join([*lines, 'vireid COMMAND --help describes a command.'])
-
-
-def _plugin_commands(flags: argparse.Namespace) -> Mapping[str, Command]:
-    defaults = argparse.ArgumentParser()
-    add_plugin_arguments(defaults)
-    args = argparse.Namespace(**{**vars(defaults.parse_args([])), **vars(flags)})
-    return make_manager(args, args.plugin).commands
 
 
 def _add_plugin_command(parser: argparse.ArgumentParser, name: str, command: Command) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from vireid.cli import arguments
 from vireid.console.number_ranges import parse_numbers
 from vireid.console.warn import warn_once
-from vireid.errors import VireidError
+from vireid.errors import Conflict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.studies.resumable import run_resumable
 
     if args.seed is not None:
-        raise VireidError('--seed sets a single seed, but a table needs several', todo=f'use --seeds {args.seed}')
+        raise Conflict('--seed sets a single seed, but a table needs several', todo=f'use --seeds {args.seed}')
     manager, base = arguments.make_manager(args), args.work_dir or Path('runs/ablate')
     places = [args.configs] if args.configs else [folder for own in manager.configs.values() for folder in own]
     seeds = parse_numbers('--seeds', ' '.join(args.seeds))

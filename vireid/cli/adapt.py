@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vireid.cli.arguments import add_plugin_argument
 from vireid.console.progress_bar import named_progress_bar
-from vireid.errors import VireidError
+from vireid.errors import Conflict, MissingKey
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
         _revert(args)
         return
     if args.images is None:
-        raise VireidError('no images were given', todo='give a folder or a table, or use --revert, which needs none')
+        raise MissingKey('no images were given', todo='give a folder or a table, or use --revert, which needs none')
     from vireid.exchange.adaptation import adapt
 
     with named_progress_bar('reading') as show:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _revert(args: argparse.Namespace) -> None:
     if args.images is not None or args.split is not None:
-        raise VireidError('--revert accepts neither images nor --split', todo='remove them')
+        raise Conflict('--revert accepts neither images nor --split', todo='remove them')
     from vireid.exchange.adaptation import revert
 
     print(f'{args.checkpoint} before adaptation, {revert(args.checkpoint, args.out)}: {args.out}')

@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from vireid.console.number_ranges import MAX_NUMBERS, parse_share, refuse_trials
+from vireid.console.number_ranges import MAX_NUMBERS, parse_share
 from vireid.core.config.overrides import Overrides
+from vireid.errors import UnknownKey
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import PluginManager
@@ -27,7 +28,7 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> argparse._Argum
     data.add_argument(
         '--split', type=int, dest='data_split', metavar='N', help='split of a dataset with several (RegDB: 1 to 10)'
     )
-    data.add_argument('--trial', '--trials', type=refuse_trials, help=argparse.SUPPRESS)
+    data.add_argument('--trial', '--trials', type=_refuse_trials, help=argparse.SUPPRESS)
     data.add_argument('--cache', metavar='DIR', help='cache decoded images in this folder')
     run = parser.add_argument_group('run')
     run.add_argument('--seed', type=int, metavar='N', help="random seed (default: the config's)")
@@ -207,6 +208,14 @@ def _jobs(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= MAX_NUMBERS:
         raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 to {MAX_NUMBERS:,}')
     return int(text)
+
+
+def _refuse_trials(text: str) -> NoReturn:
+    """Explains the flags `--trial` and `--trials` of earlier versions."""
+    raise UnknownKey(
+        f'--trial and --trials {text} were renamed, since a trial is a random gallery of a protocol',
+        todo='for the splits of RegDB: --split 3, or --splits 1-10 for a model of each; for folds: --folds 5',
+    )
 
 
 def _devices(text: str) -> int | str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from vireid.cli import arguments
 from vireid.console.number_ranges import parse_numbers
 from vireid.console.warn import warn_once
-from vireid.errors import VireidError
+from vireid.errors import Conflict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     from vireid.studies.resumable import run_resumable
 
     if args.seed is not None:
-        raise VireidError('--seed sets a single seed, but a comparison needs several', todo=f'use --seeds {args.seed}')
+        raise Conflict('--seed sets a single seed, but a comparison needs several', todo=f'use --seeds {args.seed}')
     base, seeds = args.work_dir or Path('runs/compare'), parse_numbers('--seeds', args.seeds or '0-2')
     if (args.on or args.seeds) and all(Path(name).is_dir() for name in args.systems):
         flag = '--on' if args.on else '--seeds'
-        raise VireidError(f'{flag} applies to configs, but all of these are finished runs', todo=f'remove {flag}')
+        raise Conflict(f'{flag} applies to configs, but all of these are finished runs', todo=f'remove {flag}')
     manager = arguments.make_manager(args)
     systems = prepare_systems(args.systems, seeds, base, arguments.overrides_of(args), manager, args.on or None)
     launcher = arguments.make_launcher(args, manager, base)

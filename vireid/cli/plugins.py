@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vireid.cli.arguments import add_plugin_arguments, make_manager
-from vireid.errors import VireidError
+from vireid.errors import MissingKey
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +35,6 @@ def _new(name: str | None) -> None:
     from vireid.plugin_manager.new_plugin import write_plugin
 
     if name is None:
-        raise VireidError('vireid plugins new needs a name', todo='vireid plugins new vireid-my-fusion')
+        raise MissingKey('vireid plugins new needs a name', todo='vireid plugins new vireid-my-fusion')
     print('\n'.join(map(str, write_plugin(name, Path()))))
     print(f"\nnext: pip install -e './{name}[test]' && pytest {name}")

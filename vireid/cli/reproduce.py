@@ -12,7 +12,7 @@ from pathlib import Path
 from vireid.cli import arguments
 from vireid.console.questions import ask, is_interactive
 from vireid.console.warn import warn_once
-from vireid.errors import VireidError
+from vireid.errors import Conflict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     for flag, given in (('--seed', args.seed), ('--split', args.data_split), ('--protocol', args.protocol)):
         if given is not None:
-            raise VireidError(
+            raise Conflict(
                 f'{flag} does not apply to reproduce, which uses several seeds, all splits, and both protocols',
                 todo=f'remove {flag}; for other seeds, use --seeds',
             )

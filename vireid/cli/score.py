@@ -8,7 +8,7 @@ from pathlib import Path
 from vireid.cli.arguments import RERANK, add_options_argument, add_plugin_arguments, make_manager
 from vireid.console.progress_bar import progress_bar
 from vireid.console.warn import warn_once
-from vireid.errors import VireidError
+from vireid.errors import Conflict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from vireid.exchange.feature_scores import FeatureScorer, load, score_config, write_result
 
     if args.matlab and args.features.is_dir():
-        raise VireidError(f'{args.features} already holds MATLAB files', todo='remove --matlab')
+        raise Conflict(f'{args.features} already holds MATLAB files', todo='remove --matlab')
     saved = load(args.features, args.name, args.data_root)
     config = score_config(saved, args.protocol, RERANK if args.rerank else None, args.cfg_options)
     scorer = FeatureScorer(saved, config, make_manager(args, args.plugin).components)

@@ -13,7 +13,7 @@ from pathlib import Path
 from vireid.cli.arguments import add_options_argument, add_plugin_argument
 from vireid.cli.output import run_step
 from vireid.console.questions import ask, is_interactive
-from vireid.errors import VireidError
+from vireid.errors import Unavailable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     )
     own.check()
     if not (args.yes or is_interactive()):
-        raise VireidError('vireid start asks questions, and there is no terminal', todo='add --yes')
+        raise Unavailable('vireid start asks questions, and there is no terminal', todo='add --yes')
     if status := own.run(run_step, (lambda question, default: default) if args.yes else ask):
         print('\nRepeat the same command to continue from here.', file=sys.stderr)
     return status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
+from vireid.cli.arguments import add_experiment_arguments, add_folder_argument, make_manager, overrides_of
 from vireid.cli.output import print_result
 
 
@@ -19,12 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='a checkpoint, such as runs/tffn_sysu/checkpoints/last.pt; omit it for a model without trained parameters',
     )
     add_experiment_arguments(parser)
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        metavar='DIR',
-        help="output folder (default: test in the run's folder; after that test-2, and so on)",
-    )
+    add_folder_argument(parser, "test in the run's folder; after that test-2, and so on")
     parser.add_argument(
         '--save-features', type=Path, metavar='FILE', help='save the embeddings of all test images (.npz)'
     )

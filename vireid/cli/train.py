@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vireid.cli import arguments
 from vireid.cli.output import print_result
 from vireid.console.warn import warn_once
-from vireid.errors import VireidError
+from vireid.errors import Conflict
 
 if TYPE_CHECKING:
     from vireid.core.config.experiment import Experiment
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             return _train_splits(args, numbers, overrides, manager)
         overrides = one_split(overrides, numbers[0], args.folds)  # the others differ only in their split
     elif args.jobs is not None or args.launcher:
-        raise VireidError(
+        raise Conflict(
             f'{"--launcher" if args.launcher else "--jobs"} trains several runs at once, but this is a single run',
             todo='remove it, or add --splits 1-10 or --folds 5; to use several GPUs for one run: --devices N',
         )
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     experiment = resolve(args.config, overrides, manager=manager)
     if args.init and args.resume is not None:
-        raise VireidError('--init starts a new run, but --resume continues one', todo='use only one of them')
+        raise Conflict('--init starts a new run, but --resume continues one', todo='use only one of them')
     if dry:
         from vireid.diagnostics.dry_run import dry_run
 
@@ -115,7 +115,7 @@ def _train_splits(args: argparse.Namespace, numbers: list[int], overrides: Overr
 
     for flag, given in (('--split', args.data_split), ('--resume', args.resume), ('--init', args.init)):
         if given is not None:
-            raise VireidError(
+            raise Conflict(
                 f'--{"splits" if args.folds is None else "folds"} and {flag} cannot be combined',
                 todo='repeat the same command to resume' if flag == '--resume' else 'use only one of them',
             )
@@ -132,7 +132,7 @@ def _train_stages(args: argparse.Namespace, experiment: Experiment, overrides: O
 
     if args.resume:
         given = f'{args.config} has stages, which --resume FILE does not support'
-        raise VireidError(given, todo='repeat the same command to resume')
+        raise Conflict(given, todo='repeat the same command to resume')
     folder = args.work_dir or Path('runs') / experiment.name
     job = make_last_stage(experiment, overrides, folder)
     if status := run_resumable(lambda: finish(job, data_may_move=True, warn=warn_once)):

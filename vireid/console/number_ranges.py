@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NoReturn
 
-from vireid.errors import UnknownKey, WrongValue
+from vireid.errors import WrongValue
 
 MAX_NUMBERS = 1000  # numbers in one text; more is probably a typo
 
@@ -45,15 +44,3 @@ def parse_share(flag: str, text: str) -> float:
     if not 0 < share < 1:
         raise WrongValue(f'{flag} is {text!r}', allowed='a share between 0 and 1, such as 0.05')
     return share
-
-
-def refuse_trials(text: str) -> NoReturn:
-    """Explains the flags `--trial` and `--trials` of earlier versions.
-
-    Raises:
-        UnknownKey: always.
-    """
-    raise UnknownKey(
-        f'--trial and --trials {text} were renamed, since a trial is a random gallery of a protocol',
-        todo='for the splits of RegDB: --split 3, or --splits 1-10 for a model of each; for folds: --folds 5',
-    )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import Conflict, WrongValue
 
 # the first epoch, counted from 0, and the epoch before which it ends; None: it never ends
 Epochs = tuple[Annotated[int, Ge(0)], Annotated[int, Ge(1)] | None]
@@ -39,13 +39,13 @@ def require_reachable(epochs: Any, training: Any, where: str, steps_per_epoch: i
     if last is None and steps_per_epoch and training is not None and training.steps:
         last = -(-training.steps // steps_per_epoch)
     if end is not None and end <= first:
-        raise VireidError(
+        raise WrongValue(
             f'{where}.epochs is {tuple(epochs)}, which contains no epoch',
             allowed='(first, end), where end is above first, or None for the end of the run',
             path=f'{where}.epochs',
         )
     if last is not None and first >= last:
-        raise VireidError(
+        raise Conflict(
             f'{where}.epochs starts in epoch {first}, but the run ends after epoch {last - 1} (counted from 0)',
             todo='start earlier, or remove the component (=None)',
             path=f'{where}.epochs',

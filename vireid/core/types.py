@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import UnknownName, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,10 +135,10 @@ class Context:
         """Returns the rows of a modality in a joint tensor; an empty slice if the batch has no images of it.
 
         Raises:
-            VireidError: if the modality is misspelled, or auxiliary and not in the batch.
+            UnknownName: if the modality is misspelled, or auxiliary and not in the batch.
         """
         if modality not in (*self.counts, *MODALITIES):
-            raise VireidError(
+            raise UnknownName(
                 f'the batch has no modality {modality!r}{did_you_mean(modality, self.counts)}',
                 allowed=', '.join(self.counts),
             )

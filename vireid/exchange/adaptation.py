@@ -6,23 +6,22 @@ training statistics, which `revert` restores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import torch
-from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from vireid.boundary import checkpoint as checkpoints
 from vireid.console.wording import counted
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
-from vireid.core.data.loader import default_workers, evaluation_loader
+from vireid.core.data.loader import Batches, default_workers
 from vireid.core.registry.contracts import located
-from vireid.core.types import MODALITIES, Batch, Modality
+from vireid.core.types import MODALITIES, Modality
 from vireid.errors import AlreadyExists, DamagedFile, UnsupportedFile, VireidError
 from vireid.exchange.models import load
 from vireid.exchange.norm_statistics import augmented, balanced_batches, estimate_norms, find_norms
@@ -136,8 +135,8 @@ def adapt(
     tested = ImageSet(samples, experiment.build_transform('test'), read=decode)
     workers = default_workers(device) if settings.workers is None else settings.workers
 
-    def batches(data: ImageSet, keys: Sequence[Sequence[Any]], what: str, processes: int = workers) -> _Batches:
-        return _Batches(data, keys, processes, device, lambda done: on_progress(what, done, len(keys)))
+    def batches(data: ImageSet, keys: Sequence[Sequence[Any]], what: str, processes: int = workers) -> Batches:
+        return Batches(data, keys, processes, device, lambda done: on_progress(what, done, len(keys)))
 
     with seeded(experiment.seed, 'adapt'):
         first = [next(i for i, s in enumerate(samples) if s.modality == m) for m in MODALITIES]
@@ -186,26 +185,6 @@ def revert(checkpoint: str | Path, out: str | Path) -> str:
         content.pop(key, None)
     checkpoints.save(out, {**content, **({'chosen': chosen} if chosen else {})})
     return weights
-
-
-class _Batches:
-    """Batches of images on a device; can be iterated several times."""
-
-    def __init__(
-        self,
-        data: ImageSet,
-        keys: Sequence[Sequence[Any]],
-        workers: int,
-        device: torch.device,
-        on_batch: Callable[[int], None],
-    ) -> None:
-        self.data, self.keys, self.workers, self.device, self.on_batch = data, keys, workers, device, on_batch
-
-    def __iter__(self) -> Iterator[Batch]:
-        self.on_batch(0)
-        for done, batch in enumerate(evaluation_loader(self.data, self.keys, self.workers), 1):
-            yield move_data_to_device(batch, self.device)
-            self.on_batch(done)
 
 
 def _find_necks(model: Any) -> tuple[list[str], list[str]]:

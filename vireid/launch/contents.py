@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,11 @@ from vireid.boundary.reading import content_digest
 from vireid.core.config.settings import ImageSettings
 from vireid.core.data.images import fingerprint
 from vireid.core.types import Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, WrongContent
 from vireid.interfaces import Reader
+from vireid.launch.read_files import read_files
 from vireid.runtime.processes import gather_objects, world
 
-AT_ONCE = 256  # files per thread task, and per progress report
 DONE = 'remove one of the two; if the dataset was published like this: images.check=nothing'
 
 
@@ -43,13 +42,10 @@ def content_numbers(
     if Reader.digests(read):
         return dict(zip(paths, map(_number, read.digests(paths)), strict=True))
     rank, processes = world()
-    own, hashes = paths[rank::processes], dict[str, int]()
-    chunks = [own[start : start + AT_ONCE] for start in range(0, len(own), AT_ONCE)]
-    with ThreadPoolExecutor() as pool:  # reading files releases the GIL
-        for chunk, numbers in zip(chunks, pool.map(lambda chunk: list(map(_read, chunk)), chunks), strict=True):
-            hashes |= {path: number for path, number in zip(chunk, numbers, strict=True) if number is not None}
-            on_progress(min(len(paths), processes * len(hashes)), len(paths))
-    return {path: number for part in gather_objects(hashes) for path, number in part.items()}
+    own = paths[rank::processes]
+    hashes = read_files(_read, own, lambda done: on_progress(min(len(paths), processes * done), len(paths)))
+    known = [(path, number) for path, number in zip(own, hashes, strict=True) if number is not None]
+    return dict(pair for part in gather_objects(known) for pair in part)
 
 
 def _read(path: str) -> int | None:
@@ -72,12 +68,12 @@ def require_apart(training: Sequence[Sample], test: Sequence[Sample], numbers: M
         numbers: content hashes by path.
 
     Raises:
-        VireidError: if an image is in both.
+        WrongContent: if an image is in both.
     """
     trained = {numbers[s.path]: s.path for s in training if s.path in numbers}
     both = [(s.path, trained[numbers[s.path]]) for s in test if numbers.get(s.path) in trained]
     if both:
-        raise VireidError(
+        raise WrongContent(
             f'{len(dict(both)):,} of the images to score are also training images: {both[0][0]} is identical to '
             f'{both[0][1]}',
             allowed='test images that are not trained on',
@@ -89,14 +85,14 @@ def require_no_twins(trials: Sequence[Trial], numbers: Mapping[str, int]) -> Non
     """Checks that no query has an identical image in its gallery, which would be a trivial match.
 
     Raises:
-        VireidError: if one has.
+        WrongContent: if one has.
     """
     for trial in trials:
         gallery = {numbers[s.path]: s for s in trial.gallery if s.path in numbers}
         for query in trial.query:
             twin = gallery.get(numbers.get(query.path, 0))
             if twin is not None and not _is_dropped(trial, query, twin):
-                raise VireidError(
+                raise WrongContent(
                     f'{trial.name}: the query {query.path} would match itself: {twin.path} in the gallery is identical',
                     allowed='other images of the identity in the gallery',
                     todo=DONE,
@@ -123,12 +119,12 @@ def require_unseen(
         contents: content hashes of the images by path; if None, only their paths are compared.
 
     Raises:
-        VireidError: if an image to score was trained on.
+        Mismatch: if an image to score was trained on.
     """
     known = np.array([(contents or {}).get(s.path, 0) for s in samples], dtype=np.int64)
     both = (np.isin(fingerprint(samples), seen) | (np.isin(known, seen) & (known != 0))).sum()
     if both:
-        raise VireidError(
+        raise Mismatch(
             f'{source} was trained on {both:,} of the images to score',
             todo='evaluate it on the test split of its config',
         )

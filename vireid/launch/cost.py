@@ -17,7 +17,7 @@ from vireid.console.wording import aligned, counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.registry.components import component_type
 from vireid.core.types import INFRARED, VISIBLE, Modality, Sample
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import MissingKey, UnknownName, did_you_mean
 from vireid.interfaces import Dataset
 from vireid.launch.precision import AUTO, FLOAT32
 from vireid.launch.work import Work, count_work
@@ -166,10 +166,10 @@ class CostEstimate:
         """Returns the estimate for a device, by its name in `DEVICES`.
 
         Raises:
-            VireidError: for an unknown device.
+            UnknownName: for an unknown device.
         """
         if device not in DEVICES:
-            raise VireidError(
+            raise UnknownName(
                 f'no prices are known for {device!r}{did_you_mean(device, DEVICES)}', allowed=', '.join(DEVICES)
             )
         target, work = DEVICES[device], self.work
@@ -221,7 +221,7 @@ def run_size(experiment: Experiment) -> Size:
     """Returns the size of a run: of the data at `dataset.root` if they are there, else of a complete copy.
 
     Raises:
-        VireidError: if neither is known.
+        MissingKey: if neither is known.
     """
     counts, source = _counts(experiment)
     samples = counts['train']
@@ -246,7 +246,7 @@ def _counts(experiment: Experiment) -> tuple[dict[str, Sequence[Sample]], str]:
     target: Any = experiment.manager.components.get('datasets', name, where='dataset')
     expected = Dataset.expected(target)
     if not expected:
-        raise VireidError(
+        raise MissingKey(
             'the price of a run needs the number of images', todo='give the folder of the data: --data-root DIR'
         )
     cameras = Dataset.cameras(target) or {VISIBLE: (1,), INFRARED: (2,)}

@@ -17,7 +17,7 @@ from torch import distributed as dist
 
 from vireid.console.warn import warn_once
 from vireid.core.config.settings import TrainingSettings
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, Unavailable
 from vireid.launch import precision
 from vireid.launch.connections import watched_connections
 from vireid.runtime.processes import gather_objects
@@ -50,7 +50,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
         )
     except Exception as error:  # Fabric raises many types
         unusable = why_no_gpu() if settings.accelerator in ('cuda', 'gpu') else ''
-        raise VireidError(
+        raise Unavailable(
             f'training: accelerator {settings.accelerator!r}, devices {settings.devices!r}, '
             f'precision {chosen!r} are not available here: {unusable or error}',
             allowed="precision 'auto', '32-true' or 'bf16-mixed' anywhere, '16-mixed' on a GPU; --devices 1 or more",
@@ -61,7 +61,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
     if settings.accelerator == 'auto' and NVIDIA.exists() and (unusable := why_no_gpu()):
         warn_once(f'this machine has an NVIDIA GPU that torch cannot use, so the CPU is used: {unusable}')
     if len(choices := _start(fabric, chosen, settings)) > 1:
-        raise VireidError(
+        raise Mismatch(
             f"training.precision is 'auto', but the machines selected {' and '.join(sorted(choices))}",
             todo='set one of them: --precision 32-true',
             path='training.precision',
@@ -73,7 +73,7 @@ def _start(fabric: Fabric, chosen: str, settings: TrainingSettings) -> set[str]:
     """Starts or joins the processes of a run; returns the precisions that they selected.
 
     Raises:
-        VireidError: if they do not meet.
+        Unavailable: if they do not meet.
     """
     try:
         with watched_connections():
@@ -82,7 +82,7 @@ def _start(fabric: Fabric, chosen: str, settings: TrainingSettings) -> set[str]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and 'gloo' not in str(error).lower():
             raise
-        raise VireidError(
+        raise Unavailable(
             f'the processes of this run, {settings.devices} on each of {settings.nodes} machines, did not meet at '
             f'{os.environ.get("MASTER_ADDR")}:{os.environ.get("MASTER_PORT")}: {str(error).splitlines()[0]}',
             todo='check that the launcher started all of them, that this address can be reached from every machine, '
@@ -127,7 +127,7 @@ def _find_environment(devices: int | str, nodes: int) -> ClusterEnvironment | No
     if tasks > 1:  # may be intended, for example one trial per task
         print(f'warning: srun launched {tasks} tasks; each is a separate run, since --devices is 1', file=sys.stderr)
     if nodes > 1 and 'MASTER_ADDR' not in os.environ:
-        raise VireidError(
+        raise Unavailable(
             f'training.nodes is {nodes}, but the environment does not define the other machines',
             todo='launch each with torchrun, or all with srun, or remove training.nodes',
             path='training.nodes',
@@ -137,7 +137,7 @@ def _find_environment(devices: int | str, nodes: int) -> ClusterEnvironment | No
 
 def _require_as_started(launcher: str, processes: int, machines: int, devices: int | str, nodes: int) -> None:
     if (devices, nodes) != (processes, machines):
-        raise VireidError(
+        raise Mismatch(
             f'{launcher} launched {processes} processes on each of {machines} machines, but training.devices is '
             f'{devices!r} and training.nodes is {nodes}',
             todo=f'--cfg-options training.devices={processes}'

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from vireid.console.wording import counted
+from vireid.core.config.same_run import named
 from vireid.core.types import Sample
-from vireid.errors import VireidError
+from vireid.errors import Changed
 from vireid.interfaces import Dataset
-
-MAX_NAMES = 5
 
 
 def name_identities(dataset: Dataset, samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -31,15 +30,15 @@ def require_same_identities(content: Mapping[str, Any], identities: Sequence[str
         source: name of the checkpoint, for messages.
 
     Raises:
-        VireidError: if identities or labels differ.
+        Changed: if identities or labels differ.
     """
     ours, theirs = list(identities), content.get('identities', list(identities))
     if ours == theirs:
         return
     gone, new = sorted(set(theirs) - set(ours)), sorted(set(ours) - set(theirs))
-    differences = [f'only the checkpoint has {_some(gone)}'] if gone else []
-    differences += [f'only this run has {_some(new)}'] if new else []
-    raise VireidError(
+    differences = [f'only the checkpoint has {named(gone)}'] if gone else []
+    differences += [f'only this run has {named(new)}'] if new else []
+    raise Changed(
         f'{source} and this run have different training identities: '
         f'{"; ".join(differences) or "their labels are in a different order"}',
         allowed='the training identities that the run started with',
@@ -72,7 +71,7 @@ def require_same_images(content: Mapping[str, Any], digest: int, contents: np.nd
         source: name of the checkpoint, for messages.
 
     Raises:
-        VireidError: if images or what is known about them changed.
+        Changed: if images or what is known about them changed.
     """
     if not digest or content.get('images_digest', 0) in (0, digest):
         return
@@ -82,13 +81,8 @@ def require_same_images(content: Mapping[str, Any], digest: int, contents: np.nd
         if new
         else 'some are gone, or have another identity, camera or modality'
     )
-    raise VireidError(
+    raise Changed(
         f'the training images changed after {source} was saved: {about}',
         allowed='the images and labels that the run started with',
         todo=f'restore the data, or start a new run from its weights: --init {source}',
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f' and {len(names) - MAX_NAMES:,} more' if len(names) > MAX_NAMES else ''
-    return ', '.join(names[:MAX_NAMES]) + more

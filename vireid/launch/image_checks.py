@@ -5,21 +5,20 @@ from __future__ import annotations
 import functools
 import os
 import stat
-import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from vireid.boundary.image_files import RawImage, is_raw
+from vireid.console.warn import warn_once
 from vireid.core.config.settings import ImageSettings
 from vireid.core.data.images import Decoder
 from vireid.core.types import Sample
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, VireidError
 from vireid.interfaces import Dataset
+from vireid.launch.read_files import read_files
 from vireid.runtime.processes import gather_objects, world
 
 MAX_LISTED = 5  # images listed in an error
-AT_ONCE = 256  # files per thread task, and per progress report
 
 
 def check_images(
@@ -53,9 +52,10 @@ def check_images(
         more = f'\n    and {len(errors) - MAX_LISTED:,} more' if len(errors) > MAX_LISTED else ''
         todo = 'replace them or remove them from the data folder; to skip them in training, but not in evaluation: '
         todo += 'images.on_bad_image=skip'
-        if all(raw for raw, _ in errors):
+        raw = all(raw for raw, _ in errors)
+        if raw:
             todo = 'set one of the two, with --cfg-options or in the config; the checkpoint records it'
-        raise VireidError(
+        raise (RawImage if raw else DamagedFile)(
             f'{len(errors):,} of {len(paths):,} images cannot be read:\n    '
             + '\n    '.join(line for _, line in errors[:MAX_LISTED])
             + more,
@@ -66,12 +66,7 @@ def check_images(
 def warn_skipped(dataset: Any) -> None:
     """Warns once per folder about files in the user's data folder that are not read."""
     for line in Dataset.passed_over(dataset):
-        _print_once(f'warning: {dataset.source}: {line}')
-
-
-@functools.cache
-def _print_once(line: str) -> None:
-    print(line, file=sys.stderr)
+        warn_once(f'{dataset.source}: {line}')
 
 
 def find_unreadable(
@@ -90,15 +85,8 @@ def find_unreadable(
         on_progress: called with (done, total) images.
     """
     look = functools.partial(_error_within if whole else _error_outside, decode)
-    chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
-    unreadable: list[tuple[bool, str]] = []
-    done = 0
-    with ThreadPoolExecutor() as pool:  # reading and decoding files releases the GIL
-        for chunk, errors in zip(chunks, pool.map(lambda chunk: [look(path) for path in chunk], chunks), strict=True):
-            unreadable += filter(None, errors)
-            done += len(chunk)
-            on_progress(done, len(paths))
-    return unreadable
+    errors = read_files(look, paths, lambda done: on_progress(done, len(paths)))
+    return [error for error in errors if error is not None]
 
 
 def _error_outside(decode: Decoder, path: str) -> tuple[bool, str] | None:

@@ -22,7 +22,7 @@ from vireid.core.training.run import Run
 from vireid.core.training.selection import Selection
 from vireid.core.training.trainer import Setup, Trainer
 from vireid.core.types import Progress, Sample
-from vireid.errors import VireidError, raise_all
+from vireid.errors import MissingKey, NotReady, raise_all
 from vireid.interfaces import Dataset, Model, Sampler
 from vireid.launch import precision
 from vireid.launch.bf16_check import settle_precision
@@ -82,12 +82,12 @@ def prepare(
     init = settings.init if resume is None else None
     if resume is None and init is None:
         if experiment.stages:
-            raise VireidError(
+            raise NotReady(
                 f'stages: {", ".join(experiment.stages)} must be trained first',
                 todo='train all of them with the command: vireid train CONFIG; or pass their checkpoint as init',
             )
         if settings.init_except:
-            raise VireidError(
+            raise MissingKey(
                 'training.init_except is set, but nothing initializes this run',
                 todo='set training.init or stages, or remove training.init_except',
                 path='training.init_except',

@@ -26,7 +26,7 @@ from vireid.core.config.overrides import split_key
 from vireid.core.config.transform_chain import TransformChain
 from vireid.core.registry.manager import Manager
 from vireid.core.types import VISIBLE, Modality, Progress
-from vireid.errors import MissingFile, MissingPackage, VireidError, raise_all
+from vireid.errors import Mismatch, MissingFile, MissingPackage, VireidError, WrongValue, raise_all
 from vireid.interfaces import Step
 from vireid.launch.random_weights import SkipRandomWeights
 from vireid.runtime.randomness import preserved
@@ -182,7 +182,7 @@ def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
         try:
             schedule.step()
         except Exception as error:
-            raise VireidError(
+            raise WrongValue(
                 f'step.schedule: {type(schedule).__name__} fails on its first step: {type(error).__name__}: {error}',
                 todo='fix its arguments',
                 path='step.schedule',
@@ -199,13 +199,13 @@ def _try_transforms(
         try:
             image = chain.apply(position, image, modality, Progress(0, 0, 1, 1))
         except Exception as error:  # torchvision checks some arguments only when called
-            raise VireidError(
+            raise WrongValue(
                 f'{chain.where}.{position}: {config["type"]} fails on a {_sizes(image)} image: {error}',
                 todo='fix its arguments, or the transforms before it',
                 path=f'{chain.where}.{position}',
             ) from error
     if image.shape != (3, height, width) or image.dtype != torch.float32:
-        raise VireidError(
+        raise Mismatch(
             f'{chain.where} returns a {_sizes(image)} image',
             allowed=f'3 x {height} x {width} float32, as set by images.size',
             todo='end with ToFloat and Normalize, and resize with Resize or RandomCrop',

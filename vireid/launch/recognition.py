@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vireid.core.registry.components import Components
 from vireid.core.types import MODALITIES
-from vireid.errors import VireidError
+from vireid.errors import MissingFile, UnsupportedFile, VireidError
 from vireid.interfaces import Dataset
 from vireid.launch.data_name import is_generated
 
@@ -55,7 +55,7 @@ def recognize(root: Path, components: Components) -> str:
         VireidError: if it does not exist, or has no known layout.
     """
     if not root.exists():
-        raise VireidError(f'{root} does not exist', allowed='the folder of a dataset, or a table of images')
+        raise MissingFile(f'{root} does not exist', allowed='the folder of a dataset, or a table of images')
     if root.suffix in ('.csv', '.parquet') or has_table(root):
         return 'Manifest'
     published = recognizable(components)
@@ -66,7 +66,7 @@ def recognize(root: Path, components: Components) -> str:
         return 'Folders'
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
     holds = f', it contains {", ".join(names[:MAX_NAMES])}{", ..." if len(names) > MAX_NAMES else ""}' if names else ''
-    raise VireidError(
+    raise UnsupportedFile(
         f'{root} does not have the layout of a dataset{holds}',
         allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, manifest.csv, or the folders of '
         f'{", ".join(published)} as their authors publish them',

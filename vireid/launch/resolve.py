@@ -15,7 +15,7 @@ from vireid.core.config.experiment import DROPPABLE, Experiment, check_config
 from vireid.core.config.overrides import Origins, Overrides, apply, override, split_key, without_delete
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.signature import signature_of
-from vireid.errors import VireidError, raise_all
+from vireid.errors import VireidError, WrongValue, raise_all
 from vireid.launch.reach import leave_out
 
 
@@ -126,7 +126,7 @@ def _plugin_files(sections: dict[str, Any], overrides: Overrides) -> list[str]:
     """Adds the plugin files of the overrides to those of a config; returns all, as absolute paths."""
     named = sections.get('plugins', [])
     if not isinstance(named, (list, tuple)) or not all(isinstance(file, str) for file in named):
-        raise VireidError(f'plugins is {named!r}', allowed="a list of Python files: ['my_fusion.py']")
+        raise WrongValue(f'plugins is {named!r}', allowed="a list of Python files: ['my_fusion.py']")
     paths = list(dict.fromkeys(str(Path(file).resolve()) for file in [*named, *overrides.plugins]))
     if paths:
         sections['plugins'] = paths

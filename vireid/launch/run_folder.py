@@ -10,7 +10,7 @@ from pathlib import Path
 from vireid.boundary import checkpoint
 from vireid.console.warn import warn_once
 from vireid.core.config.experiment import Experiment
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, MissingFile, VireidError
 from vireid.launch.reach import reaching
 from vireid.launch.weights import newest
 
@@ -44,7 +44,7 @@ def choose_folder(
     if work_dir is None:
         return free_folder(default.parent, name), None
     if _has_run(work_dir):
-        raise VireidError(
+        raise AlreadyExists(
             f'{work_dir} already holds a run',
             todo='add --resume to continue it, or choose another --work-dir',
         )
@@ -102,7 +102,7 @@ def newest_checkpoint(folders: list[Path]) -> Path:
             continue
         if source is not None:
             return source
-    raise damaged or VireidError(
+    raise damaged or MissingFile(
         f'nothing to resume: no checkpoints/last.pt in {", ".join(map(str, folders)) or "any run folder"}',
         todo='add --work-dir DIR with the folder of the run, or --resume FILE',
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vireid.core.types import Sample
-from vireid.errors import VireidError
+from vireid.errors import Conflict, VireidError
 from vireid.interfaces import Dataset
 
 
@@ -26,14 +26,14 @@ class ValidationSplit:
         try:
             self._samples = tuple(dataset.split('val'))
         except VireidError as error:
-            raise VireidError(
+            raise type(error)(
                 f'evaluation.select is validation: {error.given}',
                 todo=f"{error.todo or 'add a split named val to the data'}; or set evaluation.select='last'",
                 path='evaluation.select',
             ) from error
         both = {s.identity for s in self._samples} & {s.identity for s in trained_on}
         if both:
-            raise VireidError(
+            raise Conflict(
                 f'evaluation.select is validation, but {len(both)} validation identities are also trained on, such as '
                 f'{min(both)}',
                 todo="train only on the other identities: dataset.train_lists=['train']",

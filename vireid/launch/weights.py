@@ -24,7 +24,7 @@ from vireid.boundary.weights import (
     require_finite,
     without_names,
 )
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NoMatch, UnsupportedFile, VireidError
 from vireid.launch.preflight import on_meta
 from vireid.launch.random_weights import SkipRandomWeights
 
@@ -36,14 +36,14 @@ def require_whole(content: Mapping[str, Any], source: str | Path) -> None:
     """Checks that a loaded checkpoint contains everything needed to rebuild its model.
 
     Raises:
-        VireidError: if something is missing.
+        UnsupportedFile: if something is missing.
     """
     lacking = [key for key in WHOLE if key not in content]
     lacking += [f'config.{section}' for section in SECTIONS if section not in content['config']]
     if 'step' not in content.get('progress', {}):
         lacking.append('progress.step')
     if lacking:
-        raise VireidError(
+        raise UnsupportedFile(
             f'{source} lacks {", ".join(dict.fromkeys(lacking))}', allowed='checkpoints written by `vireid train`'
         )
 
@@ -96,7 +96,7 @@ def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Pat
         VireidError: if the weights do not fit the model.
     """
     if 'num_identities' not in content:
-        raise VireidError(f'{source} does not contain its number of identities', allowed='checkpoints of a run')
+        raise UnsupportedFile(f'{source} does not contain its number of identities', allowed='checkpoints of a run')
     build = functools.partial(experiment.build_model, int(content['num_identities']), pretrained=False)
     _require_shapes(build, content['model'], source)
     with SkipRandomWeights():
@@ -206,12 +206,12 @@ def started_afresh(
         patterns: name patterns of tensors.
 
     Raises:
-        VireidError: if a pattern matches no tensor of either.
+        NoMatch: if a pattern matches no tensor of either.
     """
     for position, pattern in enumerate(patterns):
         if not fnmatch.filter([*weights, *own], pattern):
             tops = ', '.join(f"'{top}.*'" for top in sorted({name.split('.')[0] for name in own}))
-            raise VireidError(
+            raise NoMatch(
                 f'training.init_except.{position}: the pattern {pattern!r} matches no tensor',
                 allowed=f'patterns such as {tops}',
                 path=f'training.init_except.{position}',
@@ -236,16 +236,14 @@ def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str
         For each part of the module, such as `backbone`, the number of values loaded and the total.
 
     Raises:
-        VireidError: if nothing matches.
+        Mismatch: if nothing matches.
     """
     state = module.state_dict()
     fitting = {k: v for k, v in weights.items() if k in state and fits(v, state[k])}
     if not fitting:
         first = next((k for k, v in weights.items() if k in state and v.shape == state[k].shape), '')
         kinds = f': {first} is {weights[first].dtype}, the model expects {state[first].dtype}' if first else ''
-        raise VireidError(
-            f'nothing in {source} fits the model{kinds}', todo='list its contents: vireid checkpoint show'
-        )
+        raise Mismatch(f'nothing in {source} fits the model{kinds}', todo='list its contents: vireid checkpoint show')
     module.load_state_dict({**state, **fitting})
     shares: dict[str, tuple[int, int]] = {}
     for name, tensor in state.items():
@@ -269,7 +267,7 @@ def _read(model: torch.nn.Module, source: str) -> tuple[dict[str, Any], np.ndarr
     weights = find_weights(content, state)
     if not weights.tensors.keys() & state.keys():
         some = ', '.join(list(weights.tensors)[:3])
-        raise VireidError(
+        raise Mismatch(
             f'training.init: nothing in {source} fits the model; '
             + (f'it contains {some}' if some else without_names(content)),
             allowed=allowed,

@@ -13,7 +13,7 @@ from vireid.boundary.reading import read_json
 from vireid.core.registry.components import Components
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, UnsafeFile, VireidError
 from vireid.interfaces import Dataset
 from vireid.launch.recognition import is_dataset
 
@@ -38,11 +38,11 @@ def require_own_folder(folder: Path, dataset: Any = None, components: Components
     """
     root = Dataset.root(dataset)
     if root is not None and folder.resolve() == Path(root).resolve():
-        raise VireidError(f'{folder} is the data folder, which a run must not write to', todo=TODO)
+        raise AlreadyExists(f'{folder} is the data folder, which a run must not write to', todo=TODO)
     present = [name for name in NAMES if (folder / name).exists() or (folder / name).is_symlink()]
     # a link extracted from an archive belongs to the user, so it cannot be told apart from the user's own links
     if not is_inside(folder / 'checkpoints', folder):
-        raise VireidError(
+        raise UnsafeFile(
             f'{folder / "checkpoints"} is a link to {(folder / "checkpoints").resolve()}, but a run does not write '
             'through links in its folder, since the sender of a received folder may have created them',
             todo=f'to keep checkpoints on another disk, move the whole run: replace the link with a folder, move '
@@ -51,11 +51,11 @@ def require_own_folder(folder: Path, dataset: Any = None, components: Components
     for name in present:
         inside(folder, name)
     if present and not _is_run(folder):
-        raise VireidError(f'{folder} contains {", ".join(present)}, which no vireid run wrote', todo=TODO)
+        raise AlreadyExists(f'{folder} contains {", ".join(present)}, which no vireid run wrote', todo=TODO)
     if not present and components is not None and is_dataset(folder, components):
-        raise VireidError(f'{folder} is a dataset, which a run must not write to', todo=TODO)
+        raise AlreadyExists(f'{folder} is a dataset, which a run must not write to', todo=TODO)
     if not present and root is not None and is_inside(folder, root) and (image := _an_image(folder)) is not None:
-        raise VireidError(
+        raise AlreadyExists(
             f'{folder} lies in the data folder and contains images, such as {image}, so a run must not write to it',
             todo=TODO,
         )

@@ -9,7 +9,7 @@ from typing import Any
 from vireid.console.wording import counted
 from vireid.core.config.same_run import read_sections
 from vireid.core.training.run import Run
-from vireid.errors import VireidError
+from vireid.errors import Changed
 from vireid.interfaces import Sampler
 from vireid.runtime.processes import world
 
@@ -27,7 +27,7 @@ def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[
         source: its name in messages.
 
     Raises:
-        VireidError: if the batches would differ.
+        Changed: if the batches would differ.
     """
     size, before = world()[1], content.get('processes', 0)
     if before == size or not 1 <= before <= MAX_PROCESSES or content.get('split', '') != run.split:  # checked later
@@ -39,7 +39,7 @@ def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[
     drawn = _samplers(run, theirs, before), _samplers(run, run.experiment.sampler, size)
     if _batches(run, drawn[0], epoch) != _batches(run, drawn[1], epoch):
         kept = _same_batches(drawn[0], size, theirs, run.experiment.sampler)
-        raise VireidError(
+        raise Changed(
             f'{given}, and with its sampler the batches would differ',
             todo=f'{kept}resume with {counted(before, "process", "processes")}, or start a new run from its weights: '
             f'--init {source}',

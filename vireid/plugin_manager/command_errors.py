@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from vireid.errors import VireidError
+from vireid.errors import Unavailable, VireidError
 from vireid.plugin_manager.info import Command
 
 
@@ -15,12 +15,12 @@ def loading(name: str, command: Command) -> Iterator[None]:
     """Names a command that cannot be imported, or whose flags cannot be added.
 
     Raises:
-        VireidError: in place of anything that the plugin raises.
+        Unavailable: in place of anything that the plugin raises.
     """
     try:
         yield
     except (Exception, SystemExit) as error:  # a plugin may raise anything
-        raise VireidError(
+        raise Unavailable(
             f'{name!r} of plugin {command.plugin!r} ({command.module}) cannot be used: {type(error).__name__}: {error}',
             todo='fix or uninstall the plugin',
         ) from error

@@ -23,7 +23,7 @@ import pluggy
 
 from vireid.boundary.plugin_files import run_file
 from vireid.core.registry.components import Components, NameTaken
-from vireid.errors import VireidError, did_you_mean, nearest
+from vireid.errors import MissingFile, Unavailable, UnknownName, UnsupportedFile, VireidError, did_you_mean, nearest
 from vireid.plugin_manager.hooks import API, Hooks, hookimpl
 from vireid.plugin_manager.info import Command, PluginInfo
 from vireid.plugin_manager.observers import Observers
@@ -35,7 +35,7 @@ DISABLED = 'VIREID_DISABLED_PLUGINS'
 REGISTERING = ('register_components', 'register_commands', 'register_configs')
 
 
-class PluginProblem(VireidError):
+class PluginProblem(Unavailable):
     """An unusable plugin: importing it or one of its hooks raised."""
 
     status = 'broken'
@@ -142,7 +142,7 @@ class PluginManager:
             self.register(_import_file(path), str(path))
             info = self.plugins[-1]
             if not (info.components or info.commands or info.configs or info.observes):
-                raise VireidError(
+                raise UnsupportedFile(
                     f'plugin file {path} registers nothing and has no callbacks',
                     todo='define register_components(add) and decorate it with @vireid.hookimpl',
                 )
@@ -189,7 +189,7 @@ def create_manager(
     for name in by_user:
         if all(entry.name != name for entry in entries):
             known = sorted({entry.name for entry in entries})
-            raise VireidError(
+            raise UnknownName(
                 f'--no-plugin: unknown plugin {name!r}{did_you_mean(name, known)}', allowed=', '.join(known)
             )
     by_user |= {name.strip(): f'by {DISABLED}' for name in os.environ.get(DISABLED, '').split(',') if name.strip()}
@@ -331,7 +331,7 @@ def _import_file(path: Path) -> ModuleType:
     if not path.is_file() or path.suffix != '.py':
         beside = [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else []
         near = nearest(path.name, beside)
-        raise VireidError(
+        raise MissingFile(
             f'no plugin file {path}' + (f', did you mean {path.parent / near}?' if near else ''),
             allowed='a Python file; `plugins` of a config is relative to the config',
         )
@@ -340,7 +340,7 @@ def _import_file(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:  # the file may raise anything
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
-        raise VireidError(
+        raise PluginProblem(
             f'plugin file {path}' + (f', line {line}' if line else '') + f': {type(error).__name__}: {error}',
             todo='fix the file' + ('; CHANGELOG.md lists what moved' if isinstance(error, ImportError) else ''),
         ) from error

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from vireid import __version__
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, WrongValue
 
 PYPROJECT = """[build-system]
 requires = ["setuptools>=77"]
@@ -57,7 +57,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from vireid import FeatureSpec, VireidError
+from vireid import FeatureSpec
+from vireid.errors import Mismatch
 
 
 class {title}(nn.Module):
@@ -67,13 +68,13 @@ class {title}(nn.Module):
         inputs: two or more features of the same shape.
 
     Raises:
-        VireidError: if the shapes differ or there are fewer than two features.
+        Mismatch: if the shapes differ or there are fewer than two features.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
         super().__init__()
         if len(inputs) < 2 or len(set(inputs)) > 1:
-            raise VireidError(f'{title} has the inputs {{inputs}}', allowed='two or more of the same shape')
+            raise Mismatch(f'{title} has the inputs {{inputs}}', allowed='two or more of the same shape')
         self.output = inputs[0]  # the spec of the output
         self.scores = nn.Parameter(torch.zeros(len(inputs)))
 
@@ -140,13 +141,13 @@ def write_plugin(name: str, into: Path) -> list[Path]:
         VireidError: if the name is invalid or the folder exists.
     """
     if not re.fullmatch(r'[a-z][a-z0-9]*(-[a-z0-9]+)*', name) or name == 'vireid':
-        raise VireidError(
+        raise WrongValue(
             f'{name!r} is not a valid plugin name',
             allowed='lowercase letters and digits with single dashes, such as vireid-my-fusion',
         )
     folder = into / name
     if folder.exists():
-        raise VireidError(f'{folder} exists', todo='choose another name, or delete it')
+        raise AlreadyExists(f'{folder} exists', todo='choose another name, or delete it')
     module = name.replace('-', '_')
     title = ''.join(word.capitalize() for word in name.removeprefix('vireid-').split('-'))
     texts = {

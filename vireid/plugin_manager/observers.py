@@ -11,7 +11,7 @@ from typing import Any
 
 import pluggy
 
-from vireid.errors import VireidError
+from vireid.errors import VireidError, WriteFailed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)  # errors of the disk, not of a callback
 
@@ -59,7 +59,7 @@ class Observers:
                 implementation.function(*(arguments[key] for key in implementation.argnames))
             except OSError as error:
                 if error.errno in FULL:
-                    full = VireidError(f'{name} cannot write: {error}', todo='free some space, then resume: --resume')
+                    full = WriteFailed(f'{name} cannot write: {error}', todo='free some space, then resume: --resume')
                 else:
                     self._disable(number, name, hook, error)
             except Exception as error:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from vireid.errors import MissingPackage, VireidError
+from vireid.errors import MissingPackage, VireidError, WrongValue
 from vireid.plugin_manager.info import PluginInfo
 
 
@@ -23,13 +23,13 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
         An error for each requirement that is malformed, not installed, installed in another version, or whose plugins
         are unusable.
     """
-    problems = []
+    problems: list[VireidError] = []
     for text in requirements:
         try:
             needed = Requirement(text)
         except InvalidRequirement:
             problems.append(
-                VireidError(
+                WrongValue(
                     f'requires: {text!r} is not a valid requirement',
                     allowed='a requirement in pip syntax, such as vireid-x>=0.1',
                     path='requires',

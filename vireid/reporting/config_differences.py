@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vireid.boundary.config_text import dump_value
+from vireid.core.config.overrides import leaves
 
 MISSING = object()  # the value of a path that a config does not have
 
@@ -15,7 +16,7 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], l
 
     1 and 1.0 count as equal, and so do a tuple and a list with equal items; 1 and True do not.
     """
-    flat = [dict(_flat(config, ())) for config in configs]
+    flat = [{path: _plain(value) for path, value in leaves(config, lists=True)} for config in configs]
     paths = dict.fromkeys(path for one in flat for path in one)
     values = {path: [one.get(path, MISSING) for one in flat] for path in paths}
     return {path: each for path, each in values.items() if not all(_same(each[0], other) for other in each[1:])}
@@ -45,13 +46,5 @@ def _same(old: Any, new: Any) -> bool:
     return old == new or (old != old and new != new)  # both are NaN
 
 
-def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yields the values of a config by path; lists that contain dicts are indexed by number."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _flat(item, (*path, str(key)))
-    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
-        for number, item in enumerate(value):
-            yield from _flat(item, (*path, str(number)))
-    else:
-        yield path, list(value) if isinstance(value, tuple) else value
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -12,7 +12,7 @@ from vireid.boundary import checkpoint
 from vireid.core.config.overrides import Overrides
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
-from vireid.core.data.loader import evaluation_loader
+from vireid.core.data.loader import Batches
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
 from vireid.errors import DamagedFile, VireidError
@@ -73,7 +73,7 @@ def make_zero_shot(
     fit = Model.fit(model)
     assert fit is not None
     with torch.inference_mode():
-        fit(_Batches(data, chunks))
+        fit(Batches(data, chunks))
     content = {
         'model': model.state_dict(),
         'config': experiment.to_config(),
@@ -90,13 +90,3 @@ def make_zero_shot(
         for m, own in samples.items()
         if not own
     ]
-
-
-class _Batches:
-    """Batches of images; can be iterated several times."""
-
-    def __init__(self, data: ImageSet, chunks: Sequence[range]) -> None:
-        self.data, self.chunks = data, chunks
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        return iter(evaluation_loader(self.data, self.chunks, 0))

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NotReady, UnknownName, VireidError
 from vireid.plugin_manager.manager import PluginManager, create_manager
 from vireid.testing import data_parts, networks, run_parts
 from vireid.testing.promises import Broken, Builder
@@ -60,11 +60,11 @@ def check_plugin(
         manager.register(plugin, name)
     components = [c for c in manager.components.listing() if c.plugin == name]
     if not components:
-        raise VireidError(f'{name} registers no component', todo='register some in register_components')
+        raise NotReady(f'{name} registers no component', todo='register some in register_components')
     for name_of, given in (('configs', configs), ('inputs', inputs)):
         for key in given or {}:
             if all(component.name != key for component in components):
-                raise VireidError(
+                raise UnknownName(
                     f'{name_of} names {key!r}, which {name} does not register',
                     allowed=', '.join(c.name for c in components),
                 )
@@ -84,7 +84,7 @@ def check_plugin(
         except Exception as error:  # report whatever the component raises
             problems.append(f'{where} raised {type(error).__name__}: {error}')
     if problems:
-        raise VireidError(
+        raise Mismatch(
             '\n'.join(problems),
             todo='vireid/interfaces.py defines the interface of each kind; a neck or head is tested on vectors and on '
             'maps, unless its constructor rejects them with a VireidError or check_plugin is given its `inputs`',

@@ -11,8 +11,8 @@ import pytest
 
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.frozen import freeze, thaw
-from vireid.errors import VireidError
+from vireid.core.config.frozen import Frozen, freeze, thaw
+from vireid.errors import Conflict, UnknownKey
 from vireid.plugin_manager.manager import create_manager
 
 
@@ -49,7 +49,7 @@ def test_what_is_written_is_what_was_given(tffn: Experiment):
 )
 def test_nothing_can_be_changed_in_place(tffn: Experiment, change: Any):
     before = copy.deepcopy(tffn.to_config())
-    with pytest.raises(VireidError, match=r'cannot be changed in place\n.*with_overrides') as caught:
+    with pytest.raises(Frozen, match='with_overrides') as caught:
         change(tffn)
     assert isinstance(caught.value, (AttributeError, TypeError))
     assert tffn.to_config() == before
@@ -60,9 +60,10 @@ def test_another_experiment_has_other_values(tffn: Experiment):
     assert (other.training.epochs, other.evaluation.flip, tffn.training.epochs) == (5, True, 70)
     assert other != tffn
     assert other.with_overrides({'training.epochs': 70, 'evaluation.flip': False}) == tffn
-    with pytest.raises(VireidError, match=r"training\.epoch: there is no setting 'epoch', did you mean 'epochs'\?"):
+    with pytest.raises(UnknownKey, match=r"'epoch'.* 'epochs'\?") as caught:
         tffn.with_overrides({'training.epoch': 5})
-    with pytest.raises(VireidError, match='exactly one of them'):
+    assert caught.value.path == 'training.epoch'
+    with pytest.raises(Conflict, match=r'epochs is 70 .*steps is 5'):
         tffn.with_overrides({'training.steps': 5})
 
 
@@ -77,16 +78,16 @@ def test_copies_and_pickles_are_plain():
 
 def test_a_section_cannot_be_replaced_behind_the_back_of_the_config(tffn: Experiment):
     for changed in ({'seed': 5}, {'model': {}}, {'training': dataclasses.replace(tffn.training, epochs=1)}):
-        with pytest.raises(VireidError, match=f'{next(iter(changed))} of an experiment cannot be replaced directly'):
+        with pytest.raises(Frozen, match=next(iter(changed))):
             dataclasses.replace(tffn, **changed)
 
 
 def test_what_moved_says_where_to(tffn: Experiment):
-    with pytest.raises(VireidError, match=r'training_settings was renamed\n.*use experiment\.training, which is typed'):
+    with pytest.raises(Frozen, match=r'training_settings(.|\n)*experiment\.training'):
         _ = tffn.training_settings
-    with pytest.raises(VireidError, match=r"has no keys, and 'steps' was read as one\n.*settings\.steps"):
+    with pytest.raises(Frozen, match=r"'steps'(.|\n)*settings\.steps"):
         _ = tffn.training['steps']
-    with pytest.raises(ImportError, match=r'Dataset moved: from vireid\.interfaces import Dataset'):
+    with pytest.raises(ImportError, match=r'vireid\.interfaces'):
         from vireid.core.types import Dataset  # noqa: F401
     assert not hasattr(tffn, 'anything')
     assert not hasattr(tffn, 'image_settings')

@@ -12,7 +12,7 @@ from torch import nn
 from vireid.core.registry.contracts import require_record
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.diagnostics.dry_run import dry_run
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, UnknownName, VireidError
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
@@ -90,7 +90,7 @@ class TestModels:
 
     def test_what_has_nothing_to_train_is_told_so(self, small_sysu, make_small, tmp_path):
         made = make_small(small_sysu, *MINE, manager=manager('models', Hog))
-        with pytest.raises(VireidError, match=r'model: Hog has no trainable parameters[\s\S]*vireid test'):
+        with pytest.raises(Mismatch, match=r'Hog[\s\S]*test CONFIG'):
             train(made, tmp_path)
         assert 'one step on random images: none, there is nothing to train' in dry_run(made)
 
@@ -106,9 +106,10 @@ class TestModels:
         class Weighs(Least):
             weighter = 'mean'
 
-        for target, said in ((NoForward, 'forward of NoForward is missing'), (Weighs, 'weighter of Weighs is a str')):
-            with pytest.raises(VireidError, match=f'model: {said}'):
+        for target, fact in ((NoForward, 'forward of NoForward'), (Weighs, 'weighter of Weighs is a str')):
+            with pytest.raises(Mismatch, match=fact) as caught:
                 dry_run(make_small(small_sysu, *MINE, manager=manager('models', target)))
+            assert caught.value.path == 'model'
 
     def test_one_whose_names_mean_something_else(self, small_sysu, make_small):
         class Others(Least):
@@ -127,22 +128,22 @@ class TestModels:
             def forward(self, batch: Any) -> Any:
                 return {name: loss.detach() for name, loss in super().forward(batch).items()}
 
-        with pytest.raises(VireidError, match='forward of Detached returned losses without a gradient'):
+        with pytest.raises(VireidError, match='forward of Detached'):
             dry_run(make_small(small_sysu, *MINE, manager=manager('models', Detached)))
 
     def test_one_that_cannot_embed(self, small_sysu, make_small):
-        with pytest.raises(VireidError, match='model: embed of Mine is missing') as caught:
+        with pytest.raises(Mismatch, match='embed of Mine') as caught:
             make_small(small_sysu, *MINE, manager=manager('models', nn.Identity)).build_model(3)
-        assert caught.value.allowed == 'a method embed(images: Tensor, modality: Modality) -> Tensor'
+        assert caught.value.path == 'model'
+        assert 'embed(images: Tensor, modality: Modality) -> Tensor' in caught.value.allowed
 
     def test_one_that_returns_no_losses(self, small_sysu, make_small):
         class Nothing(Least):
             def forward(self, batch: Any) -> Any:
                 return sum(super().forward(batch).values())
 
-        with pytest.raises(VireidError, match=r'model: forward of Nothing returned a Tensor \(\)') as caught:
+        with pytest.raises(VireidError, match=r'forward of Nothing .*Tensor \(\)'):
             dry_run(make_small(small_sysu, *MINE, manager=manager('models', Nothing)))
-        assert caught.value.allowed == 'a dict of losses by task name'
 
     def test_one_that_embeds_another_number_of_rows(self, small_sysu, tmp_path, make_small):
         class Half(Least):
@@ -151,7 +152,7 @@ class TestModels:
                 return made if self.training else made[:1]
 
         experiment = make_small(small_sysu, *MINE, 'training.epochs=1', manager=manager('models', Half))
-        with pytest.raises(VireidError, match=r'model: embed of Half returned a Tensor \(1, 5\) for \d+ images'):
+        with pytest.raises(Mismatch, match=r'embed of Half .*Tensor \(1, 5\)'):
             train(experiment, tmp_path)
 
 
@@ -167,36 +168,38 @@ class TestSteps:
         assert 'loss ' in dry_run(make_small(small_sysu, *options, manager=manager('steps', LeastStep)))
 
     @pytest.mark.parametrize(
-        ('record', 'said'),
+        ('record', 'facts'),
         [
-            (None, 'Mine returned None'),
-            ({}, 'Mine returned a dict of nothing'),
-            (0.5, 'Mine returned 0.5'),
-            ({'loss': 'small'}, "'loss' in the record of Mine is 'small'"),
-            ({'loss': torch.ones(())}, r"'loss' in the record of Mine is a Tensor \(\)"),
+            (None, 'Mine .*None'),
+            ({}, 'Mine .*dict'),
+            (0.5, r'Mine .*0\.5'),
+            ({'loss': 'small'}, "'loss' .*Mine .*'small'"),
+            ({'loss': torch.ones(())}, r"'loss' .*Mine .*Tensor \(\)"),
         ],
     )
-    def test_a_record_without_a_loss(self, small_sysu, tmp_path, make_small, record, said):
+    def test_a_record_without_a_loss(self, small_sysu, tmp_path, make_small, record, facts):
         class Odd(LeastStep):
             def __call__(self, batch: Any, progress: Any) -> Any:
                 return record
 
         experiment = make_small(small_sysu, *STEP, manager=manager('steps', Odd))
         for run in (lambda: train(experiment, tmp_path), lambda: dry_run(experiment)):
-            with pytest.raises(VireidError, match=f'step: {said}'):
+            with pytest.raises(Mismatch, match=facts) as caught:
                 run()
+            assert caught.value.path == 'step'
 
     @pytest.mark.parametrize(
         'more',
         [{'tasks': [1]}, {'tasks': {'id': None}}, {'weights': {'id': 'x'}}, {'curves': {'sigma': 1}}, {'curves': 3}],
     )
     def test_a_record_whose_parts_are_no_dicts_of_floats(self, more):
-        with pytest.raises(VireidError, match=r"step: '\w+' in the record of Mine is .*"):
+        with pytest.raises(Mismatch, match=f"'{next(iter(more))}' .*Mine") as caught:
             require_record({'loss': 1, **more}, 'Mine')
+        assert caught.value.path == 'step'
 
     @pytest.mark.parametrize('key', ['lr', 'gradient'])
     def test_a_record_whose_numbers_are_none(self, key):
-        with pytest.raises(VireidError, match=f"step: '{key}' in the record of Mine is 'x'"):
+        with pytest.raises(Mismatch, match=f"'{key}' .*Mine .*'x'"):
             require_record({'loss': 1.0, key: 'x'}, 'Mine')
 
     def test_a_record_that_tells_all(self):
@@ -208,8 +211,9 @@ class TestSteps:
 
             def __call__(self, batch: Any, progress: Any) -> Any: ...
 
-        with pytest.raises(VireidError, match='step: state_dict of Mine is missing'):
+        with pytest.raises(Mismatch, match='state_dict of Mine') as caught:
             train(make_small(small_sysu, *STEP, manager=manager('steps', Forgets)), tmp_path)
+        assert caught.value.path == 'step'
 
 
 class Pixels(nn.Module):
@@ -239,8 +243,9 @@ class TestPartsOfTheModel:
 
     def test_a_backbone_without_outputs(self, small_sysu, make_small):
         error = self.said(make_small, small_sysu, 'backbones', nn.Identity, self.BACKBONE)
-        assert error.given == 'model.backbone: outputs of Mine is missing'
-        assert error.allowed == 'a dict of FeatureSpec by feature name'
+        assert (type(error), error.path) == (Mismatch, 'model.backbone')
+        assert 'outputs of Mine' in error.given
+        assert 'FeatureSpec' in error.allowed
 
     def test_a_backbone_that_makes_other_features_than_it_declares(self, small_sysu, make_small):
         class Lacks(Pixels):
@@ -248,8 +253,9 @@ class TestPartsOfTheModel:
                 return {'stage4': super().forward(images)['stage4']}
 
         error = self.said(make_small, small_sysu, 'backbones', Lacks, self.BACKBONE)
-        assert error.given == "model.backbone returned a dict of 'stage4'"
-        assert error.allowed == "as declared by its outputs: a dict of 'stage2', 'stage3', 'stage4'"
+        assert error.path == 'model.backbone'
+        assert error.given.endswith("dict of 'stage4'")
+        assert "'stage2', 'stage3', 'stage4'" in error.allowed
 
     def test_a_backbone_that_makes_other_channels(self, small_sysu, make_small):
         class Wide(Pixels):
@@ -257,8 +263,9 @@ class TestPartsOfTheModel:
                 return {name: found.repeat(1, 2, 1, 1) for name, found in super().forward(images).items()}
 
         error = self.said(make_small, small_sysu, 'backbones', Wide, self.BACKBONE)
-        assert error.given == "model.backbone: feature 'stage2' is a Tensor (8, 8, 8, 4)"
-        assert error.allowed == 'as declared: (B, C, H, W) with 4 channels and 1 row per image (8)'
+        assert error.path == 'model.backbone'
+        assert "'stage2' is a Tensor (8, 8, 8, 4)" in error.given
+        assert '(B, C, H, W) with 4 channels' in error.allowed
 
     def test_a_backbone_that_keeps_modalities_apart_and_says_joint(self, small_sysu, make_small):
         class Apart(Pixels):
@@ -266,17 +273,19 @@ class TestPartsOfTheModel:
                 return {key: {m: self.layer(x) for m, x in images.items()} for key in self.outputs}
 
         error = self.said(make_small, small_sysu, 'backbones', Apart, self.BACKBONE)
-        assert "model.backbone: feature 'stage2' is visible a Tensor (4, 4, 8, 4), infrared a Tensor" in error.given
+        assert error.path == 'model.backbone'
+        assert "'stage2' is visible a Tensor (4, 4, 8, 4), infrared a Tensor" in error.given
 
     def test_a_modality_that_no_stream_takes(self, small_sysu, make_small):
         class OneStream(Pixels):
             def forward(self, images: Any) -> Any:
                 if 'infrared' in images:
-                    raise VireidError("no stream for modality ['infrared']", allowed='visible')
+                    raise UnknownName("no stream for modality ['infrared']", allowed='visible')
                 return super().forward(images)
 
         error = self.said(make_small, small_sysu, 'backbones', OneStream, self.BACKBONE)
-        assert error.given == "model.backbone: no stream for modality ['infrared']"
+        assert (type(error), error.path, error.allowed) == (UnknownName, 'model.backbone', 'visible')
+        assert "['infrared']" in error.given
 
     def test_whatever_a_part_raises_is_told_with_its_path(self, small_sysu, make_small):
         class Raises(nn.Module):
@@ -290,7 +299,7 @@ class TestPartsOfTheModel:
         error = self.said(
             make_small, small_sysu, 'necks', Raises, 'model.necks.mlfm={"type": "Mine", "inputs": ["s2"]}'
         )
-        assert 'raised by model.necks.mlfm of the config' in error.given
+        assert 'model.necks.mlfm' in error.given
 
     def test_a_head_that_returns_a_tensor(self, small_sysu, make_small):
         class Bare(nn.Module):
@@ -308,8 +317,9 @@ class TestPartsOfTheModel:
         losses = '{"id": {"type": "BatchHardTriplet"}}'
         option = f'model.heads.mlfm={{"type": "Mine", "losses": {losses}}}'
         error = self.said(make_small, small_sysu, 'heads', Bare, option)
-        assert error.given.startswith('model.heads.mlfm: the head returned a Tensor (8, ')
-        assert error.allowed == "a HeadOutput, or a dict of them with 'global'"
+        assert error.path == 'model.heads.mlfm'
+        assert 'Tensor (8, ' in error.given
+        assert 'HeadOutput' in error.allowed
 
     def test_a_loss_of_several_numbers(self, small_sysu, make_small):
         class Each(nn.Module):
@@ -317,7 +327,8 @@ class TestPartsOfTheModel:
                 return output.feature.sum(dim=1)
 
         error = self.said(make_small, small_sysu, 'losses', Each, 'model.heads.s2.losses.id={"type": "Mine"}')
-        assert error.given == 'model.heads.s2.losses.id: the loss is a Tensor (8,)'
+        assert error.path == 'model.heads.s2.losses.id'
+        assert 'Tensor (8,)' in error.given
 
     def test_a_weighter_of_plain_numbers(self, small_sysu, make_small):
         class Plain(nn.Module):
@@ -328,7 +339,8 @@ class TestPartsOfTheModel:
                 return sum(tasks.values()), dict.fromkeys(tasks, 1.0)
 
         error = self.said(make_small, small_sysu, 'weighters', Plain, 'model.weighter={"type": "Mine"}')
-        assert error.given == "model.weighter: the weight of 's2' is 1.0"
+        assert error.path == 'model.weighter'
+        assert "'s2' is 1.0" in error.given
 
     def test_a_backbone_that_names_its_features_by_numbers(self, small_sysu, make_small):
         class Numbers(Pixels):
@@ -336,7 +348,8 @@ class TestPartsOfTheModel:
                 return dict(enumerate(super().forward(images).values()))
 
         error = self.said(make_small, small_sysu, 'backbones', Numbers, self.BACKBONE)
-        assert error.given == 'model.backbone returned a dict of 0, 1, 2'
+        assert error.path == 'model.backbone'
+        assert error.given.endswith('dict of 0, 1, 2')
 
     def test_a_weighter_that_forgets_a_task(self, small_sysu, make_small):
         class Forgets(nn.Module):
@@ -347,5 +360,6 @@ class TestPartsOfTheModel:
                 return sum(tasks.values())
 
         error = self.said(make_small, small_sysu, 'weighters', Forgets, 'model.weighter={"type": "Mine"}')
-        assert error.given == 'model.weighter: Forgets returned a Tensor ()'
-        assert 'a dict with the weights of s2, s3, s4, mlfm, glfm' in error.allowed
+        assert error.path == 'model.weighter'
+        assert error.given.endswith('Forgets returned a Tensor ()')
+        assert 's2, s3, s4, mlfm, glfm' in error.allowed

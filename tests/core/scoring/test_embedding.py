@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import NotReady, VireidError
 from vireid.plugins.protocols.regdb_agw import RegDBAgw
 from vireid.plugins.protocols.sysu_agw import SYSUAgw
 
@@ -52,7 +52,7 @@ class RecordingModule(nn.Module):
     def embed(self, images: Tensor, modality: str) -> Tensor:
         self.modes += [self.training, self.norm.training]
         if self.fails:
-            raise RuntimeError('no embedding today')
+            raise RuntimeError('not-today')
         return images.mean(dim=(2, 3)).to(torch.bfloat16)
 
 
@@ -146,7 +146,7 @@ class TestEmbedding:
 
     def test_the_old_mode_even_after_an_error(self, regdb: Pictures) -> None:
         module = RecordingModule(fails=True).train()
-        with pytest.raises(RuntimeError, match='no embedding today'):
+        with pytest.raises(RuntimeError, match='not-today'):
             embed_samples(module, regdb.samples, to_float, workers=0)
         assert module.training
         assert module.norm.training
@@ -192,7 +192,7 @@ class TestFlip:
     def test_it_is_off_by_default_and_asking_for_it_then_says_so(self, regdb: Pictures) -> None:
         found = embed_samples(Recorder(), regdb.samples, to_float, workers=0)
         assert found.flipped is None
-        with pytest.raises(VireidError, match='computed without flipping'):
+        with pytest.raises(NotReady, match='flip'):
             found.of(regdb.samples, flipped=True)
 
 
@@ -235,8 +235,8 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_to_lower(tmp_pa
     samples = [picture(tmp_path, identity, 1, VISIBLE) for identity in (1, 2)]
     with pytest.raises(VireidError) as caught:
         embed_samples(Large(), samples, to_float, workers=0)
-    assert str(caught.value).startswith('embedding 2 images at once on cpu needs more memory: ')
-    assert caught.value.todo == 'lower evaluation.batch_size'
+    assert '2 images' in caught.value.given
+    assert 'evaluation.batch_size' in caught.value.todo
 
 
 def test_bf16_is_the_precision_of_the_embedder_alone(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_a_query_that_has_the_embedding_of_a_gallery_image_is_told() -> None:
 
 def test_an_image_that_was_not_embedded_is_named() -> None:
     a, b = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('ab'))
-    with pytest.raises(VireidError, match='image b was not embedded'):
+    with pytest.raises(NotReady, match=r'\bb\b'):
         Embeddings((a,), np.ones((1, 2), dtype=np.float32)).of([a, b])
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from vireid.core.scoring import retrieval
 from vireid.core.scoring.retrieval import rank_gallery, score, score_similarity
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NoMatch, NotFinite, TooFew, WrongValue
 from vireid.statistics.scores import RANKS, Scores, matched_within
 
 DropsOne = Callable[[Sample, Sample], bool]
@@ -143,7 +143,7 @@ def check(similarity: np.ndarray, trial: Trial, rule: str, run: Callable[[], Sco
     if expected.ranks:
         assert_same(run(), expected, trial)
     else:
-        with pytest.raises(VireidError, match='has a match in the gallery'):
+        with pytest.raises(NoMatch, match=f'{len(trial.query)} '):
             run()
 
 
@@ -490,9 +490,9 @@ class TestTies:
             assert of(found) == pytest.approx(np.mean(values), abs=4 * np.std(values) / 2000**0.5)
 
     def test_the_setting_has_two_values(self) -> None:
-        with pytest.raises(VireidError) as raised:
+        with pytest.raises(WrongValue, match="'gallery order'") as raised:
             score(np.ones((1, 2)), np.ones((2, 2)), make_trial([1], [1, 2]), 'gallery order')  # type: ignore[arg-type]
-        assert str(raised.value) == "evaluation.ties is 'gallery order'\n  allowed: 'mean', 'gallery-order'"
+        assert (raised.value.path, raised.value.allowed) == ('evaluation.ties', "'mean', 'gallery-order'")
 
 
 class TestErrors:
@@ -501,48 +501,32 @@ class TestErrors:
     def test_embeddings_that_are_not_finite(self, side: int, bad: float) -> None:
         embeddings = [np.ones((2, 3)), np.ones((2, 3))]
         embeddings[side][1, 2] = bad
-        with pytest.raises(VireidError) as raised:
+        with pytest.raises(NotFinite, match='all') as raised:
             score(*embeddings, make_trial([1, 2], [1, 2]))
-        assert str(raised.value) == (
-            'all: embeddings contain NaN or infinity\n  next:    check the losses of the run; try --precision 32-true'
-        )
+        assert '--precision 32-true' in raised.value.todo
 
     @pytest.mark.parametrize(('rows', 'columns'), [(3, 2), (2, 3), (0, 2), (2, 0)])
     def test_sizes_that_do_not_fit(self, rows: int, columns: int) -> None:
-        with pytest.raises(VireidError) as raised:
+        with pytest.raises(Mismatch, match=f'all: {rows} query .*{columns} gallery .*2 .*2 images'):
             score(np.ones((rows, 4)), np.ones((columns, 4)), make_trial([1, 2], [1, 2]))
-        assert str(raised.value) == f'all: {rows} query and {columns} gallery embeddings for 2 and 2 images'
 
     @pytest.mark.parametrize(('n_query', 'n_gallery'), [(0, 2), (2, 0), (0, 0)])
     def test_empty_query_or_gallery(self, n_query: int, n_gallery: int) -> None:
         trial = make_trial([1] * n_query, [1] * n_gallery)
-        with pytest.raises(VireidError) as raised:
+        with pytest.raises(TooFew, match=f'all, trial 0: {n_query} query .*{n_gallery} gallery'):
             score(np.ones((n_query, 4)), np.ones((n_gallery, 4)), trial)
-        assert str(raised.value) == (
-            f'all, trial 0: {n_query} query and {n_gallery} gallery images\n'
-            '  next:    check the test identities and the cameras of this protocol'
-        )
 
     def test_a_gallery_of_one_identity(self) -> None:
-        with pytest.raises(VireidError) as raised:
+        with pytest.raises(TooFew, match=r'all, trial 0: .*3 images.* identity 2'):
             score(np.ones((2, 4)), np.ones((3, 4)), make_trial([1, 2], [2, 2, 2]))
-        assert str(raised.value) == (
-            'all, trial 0: the gallery (3 images) contains only identity 2, so any ranking is correct\n'
-            '  allowed: a gallery with at least two identities\n'
-            '  next:    test on more identities: check the test identities and the cameras of this protocol'
-        )
 
     @pytest.mark.parametrize('pairs', [1, 1000])
     def test_no_query_with_a_match(self, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(retrieval, 'PAIRS_PER_CHUNK', pairs)
-        with pytest.raises(VireidError) as raised:
+        with pytest.raises(NoMatch, match=r'all, trial 0: .*2 queries'):
             score(np.ones((2, 4)), np.ones((3, 4)), make_trial([1, 2], [3, 4, 5]))
-        assert str(raised.value) == (
-            'all, trial 0: none of 2 queries has a match in the gallery\n'
-            '  next:    check that query and gallery share identities, and which images the protocol drops'
-        )
 
     def test_everything_dropped(self) -> None:
         trial = make_trial([1, 2], [1, 2], [1, 1], rule='whole gallery for camera 1')
-        with pytest.raises(VireidError, match='none of 2 queries has a match in the gallery'):
+        with pytest.raises(NoMatch, match='2 queries'):
             score(np.ones((2, 4)), np.ones((2, 4)), trial)

@@ -14,7 +14,7 @@ from vireid.boundary import checkpoint
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NotFinite, TooFew, VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager, hookimpl
@@ -135,7 +135,7 @@ def test_a_model_with_nothing_to_train_is_scored_without_a_checkpoint(make, tmp_
 
 
 def test_one_that_was_not_trained_asks_for_its_checkpoint(make, tmp_path):
-    with pytest.raises(VireidError, match=r'has trainable parameters, such as [\s\S]*vireid test CONFIG CHECKPOINT'):
+    with pytest.raises(VireidError, match='test CONFIG CHECKPOINT'):
         score_checkpoint(make(), None, tmp_path)
 
 
@@ -189,11 +189,11 @@ def test_one_may_compare_by_the_model_and_the_samples(make, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('how', 'said'), [('shape', r'returned a ndarray .* queries and'), ('values', 'returned NaN or infinity')]
+    ('how', 'kind', 'fact'), [('shape', Mismatch, r'Wrong .*ndarray \(\d'), ('values', NotFinite, 'Wrong')]
 )
-def test_a_wrong_one_is_told(make, tmp_path, how, said):
+def test_a_wrong_one_is_told(make, tmp_path, how, kind, fact):
     made = make(PIXELS, f'evaluation.similarity={{"type": "Wrong", "how": "{how}"}}')
-    with pytest.raises(VireidError, match=f'evaluation.similarity: Wrong {said}'):
+    with pytest.raises(kind, match=f'evaluation.similarity: {fact}'):
         score_checkpoint(made, None, tmp_path)
 
 
@@ -202,9 +202,7 @@ def test_a_fit_without_training_images_is_told(make, tmp_path, monkeypatch):
     dataset = made.build_dataset()
     split = dataset.split
     monkeypatch.setattr(type(dataset), 'split', lambda self, name: () if name == 'train' else split(name))
-    with pytest.raises(
-        VireidError, match='Whitened must be fitted to training images, but the training split is empty'
-    ):
+    with pytest.raises(TooFew, match='Whitened'):
         score_checkpoint(made, None, tmp_path)
 
 
@@ -212,7 +210,7 @@ def test_a_state_that_cannot_be_kept_costs_no_weights(make, tmp_path, monkeypatc
     monkeypatch.setattr(Whitened, 'fit', lambda self, found: None)
     monkeypatch.setattr(Whitened, 'similarity', lambda self, q, g: lambda rows: q[rows] @ g.T)
     monkeypatch.setattr(Whitened, 'state_dict', lambda self: {'metric': np.zeros(3)})
-    with pytest.raises(VireidError, match='it contains code, numpy'):
+    with pytest.raises(VireidError, match='numpy'):
         train(make(WHITENED), tmp_path)
     assert checkpoint.load(tmp_path / 'checkpoints' / 'last.pt')['model']
     assert [p.name for p in (tmp_path / 'checkpoints').iterdir() if 'amended' in p.name] == []
@@ -251,5 +249,5 @@ def test_by_hand():
 def test_one_that_returns_an_array_is_told(make, tmp_path, monkeypatch):
     monkeypatch.setattr(Wrong, 'similarity', lambda self, query, gallery: query @ gallery.T)
     made = make(PIXELS, 'evaluation.similarity={"type": "Wrong", "how": "shape"}')
-    with pytest.raises(VireidError, match='similarity of Wrong returned a ndarray'):
+    with pytest.raises(Mismatch, match=r'evaluation\.similarity: .*Wrong .*ndarray'):
         score_checkpoint(made, None, tmp_path)

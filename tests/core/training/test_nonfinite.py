@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
 from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.types import Batch, Progress
-from vireid.errors import VireidError
+from vireid.errors import NotFinite
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
@@ -118,9 +119,9 @@ def test_nor_does_it_stay_in_batchnorm_s_figures(people, tmp_path):
 def test_a_gradient_that_is_not_finite_is_not_applied(people, tmp_path, step, value):
     """The budget of one is used up at the second step."""
     at = [2] if 'clip_norm' in step else [1, 2]
-    with pytest.raises(VireidError, match=r'the gradient norm is (nan|inf) \(the loss is \d') as caught:
+    with pytest.raises(NotFinite, match=r'gradient .*(nan|inf) .*loss is \d') as caught:
         train(experiment(people, {'at': at, 'value': value, 'backward': True}, **step), tmp_path)
-    assert f'the last good checkpoint is {tmp_path}/checkpoints/last.pt' in caught.value.given
+    assert f'{tmp_path}/checkpoints/last.pt' in caught.value.given
     assert last(tmp_path)['progress']['step'] == 1
     assert all(torch.isfinite(value).all() for value in last(tmp_path)['model'].values())
     if 'clip_norm' in step:
@@ -129,9 +130,7 @@ def test_a_gradient_that_is_not_finite_is_not_applied(people, tmp_path, step, va
 
 def test_weights_that_are_not_finite_are_not_saved(people, tmp_path):
     """Nothing looks at the gradient, so it is applied; the checkpoint before stays the newest."""
-    with pytest.raises(
-        VireidError, match=r'after step 2 .* contains nan; nothing was saved; the last good checkpoint is'
-    ):
+    with pytest.raises(NotFinite, match=rf'step 2 \S+ .*nan; .*{tmp_path}/checkpoints/last\.pt'):
         train(experiment(people, {'at': [2], 'value': 'nan', 'backward': True}), tmp_path)
     assert last(tmp_path)['progress']['step'] == 1
     assert all(torch.isfinite(value).all() for value in last(tmp_path)['model'].values())
@@ -139,35 +138,35 @@ def test_weights_that_are_not_finite_are_not_saved(people, tmp_path):
 
 def test_the_way_on_that_errors_name_is_open(people, tmp_path):
     spoilt = {'at': [2], 'value': 'nan', 'backward': True}
-    with pytest.raises(VireidError, match=r'resume with --resume and step\.clip_norm'):  # it is in float32 already
+    with pytest.raises(NotFinite, match=r'--resume.*step\.clip_norm'):  # it is in float32 already
         train(experiment(people, spoilt), tmp_path)
     newest = tmp_path / 'checkpoints' / 'last.pt'
-    with pytest.raises(VireidError, match=r'the gradient norm is nan[\s\S]*step\.skip_nonfinite, the number'):
+    with pytest.raises(NotFinite, match=r'gradient .*nan[\s\S]*step\.skip_nonfinite'):
         train(experiment(people, spoilt, clip_norm=5.0), tmp_path, resume=newest)
     train(experiment(people, spoilt, skip_nonfinite=1), tmp_path, resume=newest)
     assert json.loads((tmp_path / 'result.json').read_text())['skipped_steps'] == [4]  # the one before went on to 2
 
 
 def test_the_error_names_task_and_images(people, tmp_path):
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(NotFinite, match=r'nan \(from a, b\)') as caught:
         train(experiment(people, {'at': [2], 'value': 'nan'}), tmp_path)
-    assert 'the loss is nan (from a, b) on a batch with ' in caught.value.given
-    assert '.jpg and 15 others' in caught.value.given
+    assert '.jpg and 15 ' in caught.value.given
     assert 'step.skip_nonfinite' in caught.value.todo
 
 
 @pytest.mark.parametrize(
-    ('precision', 'first'),
+    ('precision', 'remedies'),
     [
-        ('bf16-mixed', 'resume with --resume and --precision 32-true (this run has bf16-mixed), step.clip_norm, or '),
-        ('32-true', 'resume with --resume and step.clip_norm, or '),
+        ('bf16-mixed', ['--precision 32-true', 'bf16-mixed', 'step.clip_norm', 'step.skip_nonfinite']),
+        ('32-true', ['step.clip_norm', 'step.skip_nonfinite']),
     ],
 )
-def test_the_precision_is_suspected_first_where_it_is_not_full(people, tmp_path, precision, first):
+def test_the_precision_is_suspected_first_where_it_is_not_full(people, tmp_path, precision, remedies):
     made = experiment(people).with_overrides({'training.precision': precision})
     run = SimpleNamespace(experiment=made, checkpoint=tmp_path / 'last.pt')
     batch = Batch({}, {}, paths={'visible': ['a.jpg', 'b.jpg']})
-    assert not_finite({'loss': math.nan}, batch, run).todo.startswith(first)
+    todo = not_finite({'loss': math.nan}, batch, run).todo
+    assert re.findall(r'--precision \S+|bf16-mixed|step\.\w+', todo) == remedies
 
 
 def scaled(people: Path, monkeypatch: pytest.MonkeyPatch, at: list[int]) -> tuple[Any, nn.Module, Any, Any]:

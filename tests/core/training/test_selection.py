@@ -17,7 +17,7 @@ from vireid.core.scoring.results import Results
 from vireid.core.training.selection import Selection
 from vireid.core.training.trainer import Trainer
 from vireid.core.types import Progress, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import Changed, Conflict, MissingFile, MissingKey, VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.launch.validation_split import ValidationSplit
@@ -106,9 +106,10 @@ class TestBeforeTraining:
 
     def test_it_needs_no_other_candidate_than_the_last_weights(self, make_small):
         options = ['evaluation.select=test', 'training.evaluate_every=None']
-        with pytest.raises(VireidError, match='there is nothing to select from') as caught:
+        with pytest.raises(MissingKey, match=r'training\.evaluate_every') as caught:
             make_small(Path('nowhere'), *options)
-        assert 'evaluation.before_training=True' in str(caught.value)
+        assert caught.value.path == 'evaluation.select'
+        assert 'evaluation.before_training=True' in caught.value.todo
         make_small(Path('nowhere'), *options, 'evaluation.before_training=True')
 
 
@@ -226,40 +227,38 @@ class TestRun:
 
 class TestRefusals:
     def test_choosing_without_evaluations(self, make_small):
-        with pytest.raises(VireidError, match=r'training\.evaluate_every=2'):
+        with pytest.raises(MissingKey, match=r'training\.evaluate_every=2'):
             make_small(Path('x'), 'evaluation.select=test')
 
     def test_validation_identities_that_are_trained_on(self, small_sysu, tmp_path, make_tiny):
         made = make_tiny(small_sysu, 'evaluation.select=validation', 'training.evaluate_every=1')
-        with pytest.raises(
-            VireidError, match=r"2 validation identities are also trained on[\s\S]*train_lists=\['train'\]"
-        ):
+        with pytest.raises(Conflict, match=r"\b2 [\s\S]*dataset\.train_lists=\['train'\]") as caught:
             train(made, tmp_path)
+        assert caught.value.path == 'evaluation.select'
 
     def test_a_dataset_without_validation_split(self, small_regdb, tmp_path, make_small):
         made = make_small(small_regdb, 'evaluation.select=validation', 'training.evaluate_every=1', name='regdb')
-        with pytest.raises(VireidError, match=r"no split 'val'[\s\S]*evaluation\.select='last'"):
+        with pytest.raises(VireidError, match=r"'val'[\s\S]*evaluation\.select='last'") as caught:
             train(made, tmp_path)
+        assert caught.value.path == 'evaluation.select'
 
     def test_resuming_by_another_rule(self, small_sysu, tmp_path, make_tiny):
         train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
         other = make_tiny(small_sysu, *VALIDATED, 'evaluation.select=test')
-        with pytest.raises(VireidError, match=r'different values of evaluation\.select'):
+        with pytest.raises(Changed, match=r'evaluation\.select'):
             train(other, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
 
     def test_resuming_by_figures_of_another_protocol(self, small_sysu, tmp_path, make_tiny):
         train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
         other = make_tiny(small_sysu, *VALIDATED, 'protocol.modes=["indoor"]')
-        with pytest.raises(VireidError, match='different values of protocol'):
+        with pytest.raises(Changed, match='protocol'):
             train(other, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
 
     def test_resuming_without_the_best_weights(self, small_sysu, tmp_path, make_tiny):
         train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
         (tmp_path / 'checkpoints/best.pt').unlink()
         longer = make_tiny(small_sysu, *VALIDATED, 'training.epochs=2')
-        with pytest.raises(
-            VireidError, match=r'best weights of this run so far are from step \d+, but they are not in '
-        ):
+        with pytest.raises(MissingFile, match=r'step \d+, .*checkpoints/best\.pt'):
             train(longer, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,8 +25,19 @@ import vireid
 from vireid.boundary import checkpoint
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
+from vireid.core.data.loader import WorkerDied
 from vireid.core.types import FeatureSpec
-from vireid.errors import VireidError
+from vireid.errors import (
+    Changed,
+    Conflict,
+    DamagedFile,
+    Mismatch,
+    NotFinite,
+    UnknownComponent,
+    UnknownKey,
+    VireidError,
+    WrongValue,
+)
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import prepare, train
@@ -270,7 +282,7 @@ def test_a_run_that_another_process_writes_is_left_alone(tree, tmp_path):
     )
     try:
         holder.stdout.readline()
-        with pytest.raises(VireidError, match='another process is writing to'):
+        with pytest.raises(VireidError, match=re.escape(str(tmp_path))):
             train(experiment(tree), tmp_path)
         assert not list(tmp_path.iterdir())
     finally:
@@ -295,14 +307,12 @@ def test_bf16_trains(tree, tmp_path):
 
 def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, short, tmp_path):
     other = experiment(tree, 'model.necks.mlfm.attention=False')
-    with pytest.raises(
-        VireidError, match=r'does not fit the model: (\d+) of \1 tensors fit; 4 unexpected \(necks\.mlfm'
-    ):
+    with pytest.raises(VireidError, match=r': (\d+) of \1 .*4 unexpected \(necks\.mlfm'):
         score_checkpoint(other, short / 'checkpoints' / 'last.pt', tmp_path)
 
 
 def test_a_resume_with_another_epoch_length_is_refused(tree, short, tmp_path):
-    with pytest.raises(VireidError, match='trained with 5 steps per epoch, but this run has 3'):
+    with pytest.raises(Changed, match=r'5 steps .*3'):
         train(experiment(tree, 'sampler.visible=4', 'sampler.infrared=4'), tmp_path,
               resume=short / 'checkpoints' / 'last.pt')  # fmt: skip
 
@@ -311,7 +321,7 @@ def test_a_resume_with_another_epoch_length_is_refused(tree, short, tmp_path):
     ('option', 'named'), [('step.optimizer.lr=0.5', 'step'), ('seed=7', 'seed'), ('sampler.infrared=3', 'sampler')]
 )
 def test_a_resume_with_other_settings_is_refused_by_name(tree, short, tmp_path, option, named):
-    with pytest.raises(VireidError, match=f'different values of .*{named}'):
+    with pytest.raises(Changed, match=f' {named}'):
         train(experiment(tree, option), tmp_path, resume=short / 'checkpoints' / 'last.pt')
 
 
@@ -319,7 +329,7 @@ def test_a_resume_that_would_end_before_it_begins_is_refused(tree, short, tmp_pa
     folder = Path(shutil.copytree(short, tmp_path / 'run'))
     before = (folder / 'config.yaml').read_text()
     shorter = experiment(tree, 'training.epochs=None', 'training.steps=2')
-    with pytest.raises(VireidError, match=r'is at step 5, but this run ends after 2[\s\S]*vireid test'):
+    with pytest.raises(Mismatch, match=r'step 5, .* 2\n'):
         train(shorter, folder, resume=folder / 'checkpoints' / 'last.pt')
     assert (folder / 'config.yaml').read_text() == before
 
@@ -344,30 +354,27 @@ def test_an_evaluation_lost_between_saving_and_scoring_is_made_up_for(tree, tmp_
 
 def test_a_wrong_protocol_is_found_before_training(tree, tmp_path):
     watcher = Watcher()
-    with pytest.raises(VireidError, match="no protocol called 'sysu/awg', did you mean 'sysu/agw'"):
+    with pytest.raises(UnknownComponent, match=r"'sysu/awg'.* 'sysu/agw'"):
         train(watched(tree, watcher, 'protocol.type=sysu/awg'), tmp_path / 'run')
     assert watcher.calls == []
     assert not (tmp_path / 'run').exists()
 
 
 def test_an_unknown_setting_of_a_parameter_group_is_named(tree):
-    said = r"step\.groups\.backbone\.\*\.lrr: SGD has no setting 'lrr', did you mean 'lr'\?"
-    with pytest.raises(VireidError, match=said):
+    with pytest.raises(UnknownKey, match=r"SGD .*'lrr'.* 'lr'\?") as caught:
         experiment(tree, 'step.groups={"backbone.*": {"lrr": 1.0}}')
     config = experiment(tree).to_config()
     config['step']['groups'] = {'backbone.*': {'lrr': 1.0}}
     made = Experiment.unchecked(config, experiment(tree).manager)  # torch would take it and use it nowhere
-    with pytest.raises(VireidError, match=said):
+    assert caught.value.path == 'step.groups.backbone.*.lrr'
+    with pytest.raises(VireidError, match=r"SGD .*'lrr'.* 'lr'\?") as caught:
         made.build_step(made.build_model(3), make_fabric(made.training))
+    assert caught.value.path.startswith('step')
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_image(tree, tmp_path):
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(NotFinite, match=r'\.jpg and 7 '):
         train(experiment(tree, 'step.optimizer.lr=1e20'), tmp_path)
-    text = str(caught.value)
-    assert 'the loss is' in text
-    assert '.jpg and 7 others' in text
-    assert 'start over with a lower learning rate' in text
 
 
 def test_a_truncated_image_stops_the_run_with_its_path(tree, tmp_path):
@@ -376,7 +383,7 @@ def test_a_truncated_image_stops_the_run_with_its_path(tree, tmp_path):
     for broken in copy.glob('cam1/0002/*.jpg'):
         broken.write_bytes(broken.read_bytes()[:200])
     for workers in (0, 1):
-        with pytest.raises(VireidError, match=r'image .*cam1/0002/000\d\.jpg cannot be read'):
+        with pytest.raises(VireidError, match=r'cam1/0002/000\d\.jpg'):
             train(experiment(copy, f'images.workers={workers}'), tmp_path / f'run{workers}')
 
 
@@ -391,7 +398,7 @@ def test_parameter_groups_by_pattern(tree, tmp_path):
 
 def test_a_pattern_that_matches_nothing_is_an_error(tree):
     made = experiment(tree, 'step.groups={"backbon.*": {"lr": 1.0}}')
-    with pytest.raises(VireidError, match=r"step\.groups: the pattern 'backbon\.\*' matches no parameter"):
+    with pytest.raises(VireidError, match=r"step\.groups.* 'backbon\.\*'"):
         made.build_step(made.build_model(3), make_fabric(made.training))
 
 
@@ -408,35 +415,36 @@ def test_gradients_are_clipped_to_the_norm(tree):
 
 
 @pytest.mark.parametrize(
-    ('option', 'text'),
+    ('option', 'kind', 'path', 'fact'),
     [
-        ('training.steps=5', 'epochs is 2 and steps is 5'),
-        ('training.epochs=None', 'epochs is None and steps is None'),
-        ('training.epochs=0', 'training.epochs is 0'),
-        ('training.epoch=3', "training.epoch: there is no setting 'epoch', did you mean 'epochs'"),
-        ('modle={}', "modle: the config has no section 'modle', did you mean 'model'"),
-        ('images.size=288', 'images.size is 288 (int)'),
-        ('training.precision=fp8', "'32-true', 'bf16-mixed', '16-mixed'"),
-        ('evaluation.batch_size=0', 'evaluation.batch_size is 0'),
-        ('model.heads.s2.losses=[1]', 'model.heads.s2.losses is [1]'),
-        ('model.heads.s2.losses.id.weight=much', "model.heads.s2.losses.id.weight is 'much'"),
-        ('training.accelerator=abacus', "training.accelerator is 'abacus'"),
-        ('step.optimizer.lrr=1', "step.optimizer.lrr: SGD has no argument 'lrr', did you mean 'lr'"),
-        ('step.schedule.0.by=month', "step.schedule.0.by is 'month'"),
-        ('sampler.identities=4', 'a batch needs 4 identities, but the training set has 3'),
-        ('protocol.modes=["al"]', "'all', 'indoor'"),
-        ('images.train.0.type=Resise', "images.train.0: no transform called 'Resise', did you mean 'Resize'"),
+        ('training.steps=5', Conflict, '', 'epochs is 2 and steps is 5'),
+        ('training.epochs=None', Conflict, '', 'epochs is None and steps is None'),
+        ('training.epochs=0', WrongValue, 'training.epochs', 'training.epochs is 0'),
+        ('training.epoch=3', UnknownKey, 'training.epoch', "'epochs'"),
+        ('modle={}', UnknownKey, 'modle', "'model'"),
+        ('images.size=288', WrongValue, 'images.size', '288 (int)'),
+        ('training.precision=fp8', WrongValue, 'training.precision', "'32-true', 'bf16-mixed', '16-mixed'"),
+        ('evaluation.batch_size=0', WrongValue, 'evaluation.batch_size', '0 (int)'),
+        ('model.heads.s2.losses=[1]', WrongValue, 'model.heads.s2.losses', '[1] (list)'),
+        ('model.heads.s2.losses.id.weight=much', WrongValue, 'model.heads.s2.losses.id.weight', "'much'"),
+        ('training.accelerator=abacus', WrongValue, 'training.accelerator', "'abacus'"),
+        ('step.optimizer.lrr=1', UnknownKey, 'step.optimizer.lrr', "'lr'"),
+        ('step.schedule.0.by=month', WrongValue, 'step.schedule.0.by', "'month'"),
+        ('sampler.identities=4', VireidError, 'sampler', '4 identities'),
+        ('protocol.modes=["al"]', VireidError, 'protocol', "'all', 'indoor'"),
+        ('images.train.0.type=Resise', UnknownComponent, 'images.train.0', "'Resize'"),
     ],
 )
-def test_wrong_settings_are_named_with_what_is_allowed(tree, tmp_path, option, text):
-    with pytest.raises(VireidError) as caught:
+def test_wrong_settings_are_named_with_what_is_allowed(tree, tmp_path, option, kind, path, fact):
+    with pytest.raises(kind) as caught:
         train(experiment(tree, option), tmp_path)
-    assert text in str(caught.value)
+    assert caught.value.path.startswith(path)
+    assert fact in str(caught.value)
 
 
 def test_a_run_leaves_out_bad_steps_as_often_as_it_may_and_then_stops(tree, tmp_path):
     options = ('step.optimizer.lr=1e20', 'step.skip_nonfinite=3', 'training.epochs=None', 'training.steps=10')
-    with pytest.raises(VireidError, match='the loss is'):
+    with pytest.raises(NotFinite, match='loss'):
         train(experiment(tree, *options), tmp_path)
     skipped = [line['skipped'] for line in metrics(tmp_path) if 'skipped' in line]
     assert skipped == [1, 2, 3]
@@ -451,7 +459,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_to_lower(tree, 
     trainer.step = step
     with pytest.raises(VireidError) as caught:
         trainer.train_step(trainer.batches.first())
-    assert str(caught.value).startswith("a training step on 8 images on cpu needs more memory: can't allocate memory")
+    assert '8 images' in caught.value.given
     assert 'sampler.identities' in caught.value.todo
 
 
@@ -499,11 +507,9 @@ class TestDyingWorkers:
         manager.components.add('transforms', 'Exit', Exit)
         size = '{"type": "Resize"}, {"type": "ToFloat"}, {"type": "Exit"}'
         made = experiment(tree, 'images.workers=1', 'training.epochs=1', f'images.train=[{size}]', manager=manager)
-        with pytest.raises(
-            VireidError, match=r'for the second time at step 1; the run is saved in .*last\.pt'
-        ) as caught:
+        with pytest.raises(WorkerDied, match=r'step 1; .*last\.pt') as caught:
             train(made, tmp_path)
-        assert 'resume with --resume' in str(caught.value)
+        assert '--resume' in caught.value.todo
         assert checkpoint.load(tmp_path / 'checkpoints' / 'last.pt')['progress']['step'] == 0
 
 
@@ -538,7 +544,7 @@ class TestBadImages:
         return root
 
     def test_they_stop_a_run_by_name(self, damaged, tmp_path):
-        with pytest.raises(VireidError, match=r'cam1/0001/000\d\.jpg cannot be read'):
+        with pytest.raises(VireidError, match=r'cam1/0001/000\d\.jpg'):
             train(experiment(damaged, 'training.epochs=1'), tmp_path / 'run')
 
     @pytest.mark.parametrize('workers', [0, 1])
@@ -557,10 +563,10 @@ class TestBadImages:
         for camera in (1, 2):
             for path in (damaged / f'cam{camera}/0001').iterdir():
                 path.write_bytes(b'')
-        with pytest.raises(VireidError, match='no visible image of identity 1 can be read'):
+        with pytest.raises(DamagedFile, match=r'visible .*identity 1 .*cam\d/0001'):
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')
 
     def test_scoring_stops_always(self, tree, damaged, tmp_path):
         (damaged / 'cam3/0004/0001.jpg').write_bytes(b'no image either')
-        with pytest.raises(VireidError, match=r'cam3/0004/0001\.jpg cannot be read'):
+        with pytest.raises(VireidError, match=r'cam3/0004/0001\.jpg'):
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')

@@ -24,7 +24,7 @@ from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import Component, Section, check
 from vireid.core.registry.signature import Signature, signature_of
 from vireid.core.types import MODALITIES, Modality, Sample
-from vireid.errors import UnknownKey, VireidError, WrongValue, raise_all
+from vireid.errors import Conflict, Mismatch, UnknownKey, VireidError, WrongValue, raise_all
 from vireid.interfaces import Dataset, EvaluationProtocol, Reranker, Sampler, Similarity
 
 Config = Mapping[str, Any]  # a component's `type` and arguments
@@ -117,7 +117,7 @@ class Experiment(Sections):
         # dataclasses.replace would leave `given`, and therefore config.yaml, unchanged
         given = self.given.items()
         if differ := [name for name, value in given if not _agrees(name, value, getattr(self, name))]:
-            raise VireidError(
+            raise Frozen(
                 f'{", ".join(differ)} of an experiment cannot be replaced directly',
                 todo="derive another experiment: experiment.with_overrides({'training.steps': 5})",
             )
@@ -209,7 +209,7 @@ class Experiment(Sections):
         across = self.losses.across_ranks
         network = self.manager.components.get('models', config['type'], where='model')
         if across and 'across_ranks' not in signature_of(network).parameters:
-            raise VireidError(
+            raise Mismatch(
                 f'losses.across_ranks is True, but {config["type"]} has no argument across_ranks',
                 todo='remove losses.across_ranks, or add the argument to the model and gather the features its losses '
                 'compare',
@@ -285,7 +285,7 @@ class Experiment(Sections):
         first = thaw(next(iter(getattr(self.images, part)), {}))
         where = f'images.{part}.0'
         if first.pop('epochs', None) is not None:
-            raise VireidError(
+            raise Conflict(
                 f'{where} has epochs, but a reader applies the first transform once for the whole run',
                 todo='put another transform first, or remove images.reader',
                 path=f'{where}.epochs',

@@ -19,7 +19,18 @@ from vireid.boundary.paths import is_inside
 from vireid.boundary.received import DATA, require_data, require_no_address
 from vireid.boundary.yaml_text import require_once
 from vireid.core.config.overrides import Origins, leaves, override, without_delete
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import (
+    DamagedFile,
+    Mismatch,
+    MissingFile,
+    UnknownName,
+    UnsafeFile,
+    UnsupportedFile,
+    VireidError,
+    WrongContent,
+    WrongValue,
+    did_you_mean,
+)
 
 SUFFIXES = ('.py', *DATA)
 FILES = 100  # most files that make up one config
@@ -60,7 +71,7 @@ def load(
     try:
         merged, sources = reader.load_over([reader.locate(p) for p in (path, *over)])
     except RecursionError as error:
-        raise VireidError(f'config {path} contains a circular reference', todo='write the value out') from error
+        raise WrongContent(f'config {path} contains a circular reference', todo='write the value out') from error
     if 'plugins' in merged:
         merged['plugins'] = merged['plugins']['files']
         sources[('plugins',)] = sources[('plugins', 'files')]
@@ -70,12 +81,12 @@ def load(
         merged['plugins'] = list(dict.fromkeys(named))
     refused = [file for file in merged.get('plugins', ()) if file in reader.named_by_data and file not in given]
     if refused:
-        raise VireidError(
+        raise UnsafeFile(
             f'{path} lists the plugin files {", ".join(refused)}, but YAML and JSON configs cannot run code',
             todo='if you trust them, add ' + ' '.join(f'--plugin {file}' for file in refused),
         )
     if origins is not None:
-        origins.update({place: sources[place] for place in leaves(merged) if place in sources})
+        origins.update({place: sources[place] for place, _ in leaves(merged) if place in sources})
     config = {key: value for key, value in merged.items() if not key.startswith('_')}
     for option in options:
         override(config, option)
@@ -98,7 +109,7 @@ class _Files:
         known = self.folders()
         if package not in known:
             packages = ', '.join(sorted(p for p, paths in known.items() if paths))
-            raise VireidError(
+            raise UnknownName(
                 f'no package {package!r} provides configs{did_you_mean(package, known)}',
                 allowed=packages or 'no installed plugin provides any',
                 todo='install the plugin, or see `vireid plugins`',
@@ -107,7 +118,7 @@ class _Files:
             if (folder / file).is_file() and is_inside(folder / file, folder):
                 return folder / file
         offered = sorted(p.name for folder in known[package] for p in folder.iterdir() if p.suffix in SUFFIXES)
-        raise VireidError(
+        raise MissingFile(
             f'{package} has no config {file!r}{did_you_mean(file, offered)}', allowed=', '.join(offered) or 'none'
         )
 
@@ -115,21 +126,21 @@ class _Files:
         """Reads one file and merges it over its bases."""
         self.loaded += 1
         if self.loaded > FILES:  # files that each list the next one twice grow exponentially
-            raise VireidError(f'config {path} is one of more than {FILES} bases', todo='list each base once')
+            raise UnsafeFile(f'config {path} is one of more than {FILES} bases', todo='list each base once')
         if path.resolve() in chain:
-            raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
+            raise WrongContent(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
         if not path.is_file() or path.suffix not in SUFFIXES:
             error = self._no_such_config(path)
             if not chain:
                 raise error
             allowed = 'a path relative to that file, or PACKAGE::NAME'
-            raise VireidError(f'_base_ of {chain[-1]}: {error.given}', allowed=allowed, todo=error.todo)
+            raise type(error)(f'_base_ of {chain[-1]}: {error.given}', allowed=allowed, todo=error.todo)
         data = path.suffix != '.py'
         own = read_data(path) if data else _run_python(path)
         bases = own.pop('_base_', [])
         bases = [bases] if isinstance(bases, str) else bases
         if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
-            raise VireidError(f'config {path}: _base_ is {bases!r}', allowed='a file name, or a list of them')
+            raise WrongValue(f'config {path}: _base_ is {bases!r}', allowed='a file name, or a list of them')
         for what, names in (('base', bases), ('stage', own.get('stages'))) if data else ():
             for name in names if isinstance(names, (list, tuple)) else ():
                 if isinstance(name, str):
@@ -154,21 +165,21 @@ class _Files:
         if path.is_file():
             test = 'a checkpoint follows the config: vireid test CONFIG FILE, or vireid train CONFIG --init FILE'
             todo = test if path.suffix in ('.pt', '.pth') else ''
-            return VireidError(f'{path} is not a config file', allowed=', '.join(SUFFIXES), todo=todo)
+            return UnsupportedFile(f'{path} is not a config file', allowed=', '.join(SUFFIXES), todo=todo)
         if path.is_dir():
             within = sorted(p.name for p in path.glob('*') if p.suffix in SUFFIXES)
             allowed = ', '.join(within[:20]) or 'a config file; there is none in this folder'
-            return VireidError(f'{path} is a folder, not a config file', allowed=allowed)
+            return UnsupportedFile(f'{path} is a folder, not a config file', allowed=allowed)
         known = [f'{p}::{path.name}' for p, paths in self.folders().items() for f in paths if (f / path.name).is_file()]
         beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
         hint, allowed = did_you_mean(path.name, beside), ', '.join(beside[:20]) or f'a {", ".join(SUFFIXES)} file'
         todo = f'{known[0]} is installed' if known else ''
-        return VireidError(f'no config file {path}{hint}', allowed=allowed, todo=todo)
+        return MissingFile(f'no config file {path}{hint}', allowed=allowed, todo=todo)
 
     @staticmethod
     def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
         config, origins = under
-        return _merge(over, config, path), {**origins, **dict.fromkeys(leaves(over), str(path))}
+        return _merge(over, config, path), {**origins, **{place: str(path) for place, _ in leaves(over)}}
 
 
 def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -184,7 +195,7 @@ def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
     if replaces:
         files = files['files']
     if not isinstance(files, (list, tuple)) or not all(isinstance(file, str) for file in files):
-        raise VireidError(
+        raise WrongValue(
             f'config {path}: plugins is {own["plugins"]!r}',
             allowed="a list of Python files to add to those of the bases: ['my_fusion.py']; to replace them: "
             "dict(_delete_=True, files=['my_fusion.py'])",
@@ -210,14 +221,14 @@ def lay_over(over: Mapping[str, Any], under: Mapping[str, Any], path: object) ->
         path: name of `over` in messages.
 
     Raises:
-        VireidError: if a dict would replace a value of another type without `_delete_`.
+        Mismatch: if a dict would replace a value of another type without `_delete_`.
     """
     merged = import_mmengine('config').Config({'config': dict(under)})
     try:
         # nested under one key, since mmengine splits outermost keys at dots and reserves some of them
         merged.merge_from_dict({'config': copy.deepcopy(dict(over))}, allow_list_keys=False)
     except TypeError as error:
-        raise VireidError(
+        raise Mismatch(
             f'config {path} cannot be merged over its base: {error}',
             todo='to replace a value with a dict, put _delete_=True into the dict',
         ) from error
@@ -229,10 +240,10 @@ def _run_python(path: Path) -> dict[str, Any]:
     try:
         tree = ast.parse(path.read_text(encoding='utf-8-sig'), filename=str(path))
     except (SyntaxError, ValueError) as error:
-        raise VireidError(f'config {path} is not valid Python: {error}') from error
+        raise DamagedFile(f'config {path} is not valid Python: {error}') from error
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            raise VireidError(
+            raise UnsafeFile(
                 f'config {path}, line {node.lineno}: configs cannot contain import statements',
                 todo="refer to components by their registered name, for example type='MLFM'",
             )
@@ -243,5 +254,5 @@ def _run_python(path: Path) -> dict[str, Any]:
     try:
         exec(compile(tree, str(path), 'exec'), names)  # noqa: S102, a Python config is a program
     except (Exception, SystemExit) as error:  # the config is the user's code and may raise anything
-        raise VireidError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+        raise DamagedFile(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vireid.errors import VireidError, nearest
+from vireid.errors import UnknownKey, WrongValue, nearest
 
 Origins = dict[tuple[str, ...], str]  # source of each value, by path in the config
 
@@ -86,7 +86,7 @@ def _holder(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
         return config, section
     holder = config.setdefault(section, {})
     if not isinstance(holder, dict):
-        raise VireidError(f'{section} is {holder!r} ({type(holder).__name__})', allowed='a dict')
+        raise WrongValue(f'{section} is {holder!r} ({type(holder).__name__})', allowed='a dict')
     return holder, name
 
 
@@ -101,7 +101,7 @@ def _mark(origins: Origins, config: Mapping[str, Any], key: str, origin: str) ->
         node = node.get(part)
     for known in [known for known in origins if known[: len(place)] == place]:
         del origins[known]
-    for leaf in leaves(node) if isinstance(node, Mapping) else [()]:
+    for leaf, _ in leaves(node):
         origins[(*place, *leaf)] = origin
 
 
@@ -116,7 +116,7 @@ def override(config: dict[str, Any], option: str) -> None:
     """
     key, equals, text = option.partition('=')
     if not equals or not all(split_key(config, key)):
-        raise VireidError(f'option {option!r} is not key=value', todo='use the form --cfg-options training.epochs=2')
+        raise WrongValue(f'option {option!r} is not key=value', todo='use the form --cfg-options training.epochs=2')
     set_value(config, key, parse_value(text), option)
 
 
@@ -130,7 +130,7 @@ def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') ->
         option: the option as typed, for messages; the key if empty.
 
     Raises:
-        VireidError: if a parent of the key does not exist.
+        UnknownKey: if a parent of the key does not exist.
     """
     parts, option = split_key(config, key), option or key
     node: Any = config
@@ -138,7 +138,7 @@ def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') ->
         last = position == len(parts) - 1
         if isinstance(node, list):
             if not (part.isascii() and part.isdecimal()) or int(part) >= len(node):
-                raise VireidError(
+                raise UnknownKey(
                     f'option {option!r}: {".".join(parts[:position])} has no item {part!r}',
                     allowed=f'0 to {len(node) - 1}' if node else 'none: the list is empty',
                 )
@@ -147,13 +147,13 @@ def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') ->
             index = part
             if not last and part not in node:
                 near = nearest(part, node)
-                raise VireidError(
+                raise UnknownKey(
                     f'option {option!r}: no {part!r} in {".".join(parts[:position]) or "the config"}'
                     + (f', did you mean {near!r}?' if near else ''),
                     allowed=', '.join(map(str, node)),
                 )
         else:
-            raise VireidError(f'option {option!r}: {".".join(parts[:position])} is {node!r} and has no keys')
+            raise UnknownKey(f'option {option!r}: {".".join(parts[:position])} is {node!r} and has no keys')
         if last:
             node[index] = without_delete(value)
         else:
@@ -204,11 +204,15 @@ class _Literals(ast.NodeTransformer):
         return ast.Dict([ast.Constant(name) for name in names], [keyword.value for keyword in node.keywords])
 
 
-def leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Returns the path of every value that is not a dict, and of every empty dict."""
-    if not isinstance(value, Mapping) or not value:
-        return [path]
-    return [leaf for key, item in value.items() for leaf in leaves(item, (*path, str(key)))]
+def leaves(value: Any, path: tuple[str, ...] = (), lists: bool = False) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yields every value that is not a dict, and every empty dict, by path; `lists` numbers the dicts in lists too."""
+    items: Any = value.items() if isinstance(value, Mapping) else ()
+    if lists and isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        items = list(enumerate(value))
+    if not items:
+        yield path, value
+    for key, item in items:
+        yield from leaves(item, (*path, str(key)), lists)
 
 
 def without_delete(value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from vireid.errors import VireidError, raise_all
+from vireid.errors import NoMatch, raise_all
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +27,7 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
         where: config path of the patterns, for messages.
 
     Raises:
-        VireidError: listing each pattern that matches nothing.
+        NoMatch: listing each pattern that matches nothing.
     """
     buffers = {name.rpartition('.')[::2] for name, _ in model.named_buffers()}
     problems = []
@@ -45,7 +45,7 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
         if not parameters and not modules:
             tops = ', '.join(f"'{name}.*'" for name, _ in model.named_children())
             text = f'{where}.{position}: the pattern {pattern!r} matches nothing'
-            problems.append(VireidError(text, allowed=f"patterns such as {tops}, or with a class: 'backbone.*:*Norm*'"))
+            problems.append(NoMatch(text, allowed=f"patterns such as {tops}, or with a class: 'backbone.*:*Norm*'"))
         for parameter in parameters:
             parameter.requires_grad_(False)
         for module in modules:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from typing import Any
 
 from vireid.core.config.experiment import SETTINGS, Sections, typed
-from vireid.errors import VireidError
+from vireid.core.config.overrides import leaves
+from vireid.errors import VireidError, WrongContent
 
 # how images are read, without effect on pixels
 READING = tuple(f'images.{name}' for name in ('workers', 'reader*', 'check', 'on_bad_image', 'max_pixels'))
@@ -27,13 +28,13 @@ def read_sections(config: Mapping[str, Any], source: object) -> Sections:
     """Returns the typed sections of a saved config, which an earlier version or another program may have written.
 
     Raises:
-        VireidError: if a section is missing or malformed.
+        WrongContent: if a section is missing or malformed.
     """
     known = {f.name for f in fields(Sections)}
     try:
         return Sections(**typed({key: value for key, value in config.items() if key in known}))
     except (TypeError, AttributeError, ValueError, VireidError) as error:
-        raise VireidError(
+        raise WrongContent(
             f'the config in {source} was not written by vireid: {error}', todo='restore the file, or train again'
         ) from error
 
@@ -46,7 +47,7 @@ def changes(ours: Sections, theirs: Sections, may_change: Collection[str] = ()) 
         theirs: the sections of the other.
         may_change: patterns of keys to ignore, such as `images.workers` or `evaluation.*`.
     """
-    mine, other = dict(_leaves(ours)), dict(_leaves(theirs))
+    mine, other = _values(ours), _values(theirs)
     keys = [*mine, *(key for key in other if key not in mine)]
     differ = [key for key in keys if mine.get(key, _ABSENT) != other.get(key, _ABSENT)]
     return [key for key in differ if not matches(key, may_change)]
@@ -77,23 +78,19 @@ def resumable(run: Sections, of_step: Collection[str] = ()) -> set[str]:
 
 
 def named(keys: Collection[str]) -> str:
-    """Formats changed keys for a message: the first five, and the number of the others."""
+    """Formats names for a message, such as changed keys: the first five, and the number of the others."""
     shown = list(keys)[:5]
-    return ', '.join(shown) + (f' and {len(keys) - len(shown)} more' if len(keys) > len(shown) else '')
+    return ', '.join(shown) + (f' and {len(keys) - len(shown):,} more' if len(keys) > len(shown) else '')
 
 
 _ABSENT = object()
 
 
-def _leaves(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Yields (dotted key, value) for each value that is neither a section nor a dict; tuples become lists."""
-    if is_dataclass(value):
-        value = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in ('manager', 'given')}
-    if isinstance(value, Mapping) and (value or path in SETTINGS):
-        for key, item in value.items():
-            yield from _leaves(item, f'{path}.{key}' if path else str(key))
-    else:
-        yield path, _plain(value)
+def _values(run: Sections) -> dict[str, Any]:
+    """Returns the value of each dotted key; tuples become lists."""
+    sections = {f.name: getattr(run, f.name) for f in fields(Sections)}
+    sections |= {name: vars(sections[name]) for name in SETTINGS}
+    return {'.'.join(path): _plain(value) for path, value in leaves(sections)}
 
 
 def _plain(value: Any) -> Any:

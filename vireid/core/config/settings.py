@@ -14,7 +14,7 @@ from vireid.core.config.frozen import freeze, section
 from vireid.core.epochs import Epochs
 from vireid.core.registry.schema import Component, Section
 from vireid.core.types import MODALITIES
-from vireid.errors import VireidError
+from vireid.errors import Conflict, MissingKey, VireidError, WrongValue
 
 Positive = Annotated[int, Ge(1), Le(10**9)]
 Processes = Annotated[int, Ge(1), Le(1024)]
@@ -181,21 +181,21 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
         values = config.get(section)
         return values.get(key, default) if isinstance(values, Mapping) else default
 
-    problems = []
+    problems: list[VireidError] = []
     name = config.get('name', 'experiment')
     if isinstance(name, str) and not is_name(name):
         text = f'name is {name!r}, which is not a valid folder name'
         allowed = f'up to {MAX_LENGTH} characters that are valid in folder names on all systems: no / \\ : * ? " < > |'
         todo = "set name='my_run', or rename the config file"
-        problems.append(VireidError(text, allowed=allowed, todo=todo, path='name'))
+        problems.append(WrongValue(text, allowed=allowed, todo=todo, path='name'))
     epochs, steps = at('training', 'epochs'), at('training', 'steps')
     if isinstance(config.get('training'), Mapping) and (epochs is None) == (steps is None):
         text = f'training: epochs is {epochs} and steps is {steps}'
-        problems.append(VireidError(text, allowed='exactly one of them', todo='set one to None'))
+        problems.append(Conflict(text, allowed='exactly one of them', todo='set one to None'))
     several = at('training', 'evaluate_every') is not None or at('evaluation', 'before_training', False)
     if at('evaluation', 'select', 'last') in ('validation', 'test') and not several:
         problems.append(
-            VireidError(
+            MissingKey(
                 f'evaluation.select is {config["evaluation"]["select"]!r} but training.evaluate_every is None, so '
                 'there is nothing to select from',
                 todo='set the number of epochs between evaluations: training.evaluate_every=2; or also score the model '
@@ -206,32 +206,32 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     if at('evaluation', 'before_training', False) and at('evaluation', 'select', 'last') == 'last':
         text = "evaluation.before_training is True but evaluation.select is 'last', which always keeps the last weights"
         todo = "keep the best weights: evaluation.select='validation'; or remove evaluation.before_training"
-        problems.append(VireidError(text, todo=todo))
+        problems.append(Conflict(text, todo=todo))
     views, reader, first = at('images', 'views', {}), at('images', 'reader'), at('images', 'train')
     for name, view in views.items() if isinstance(views, Mapping) else ():
         if name in MODALITIES:
             text = f'images.views.{name}: {name} is the name of an existing modality'
-            problems.append(VireidError(text, todo='choose another name for the view'))
+            problems.append(WrongValue(text, todo='choose another name for the view'))
         begins = view.get('train') if isinstance(view, Mapping) else None
         if reader is not None and isinstance(begins, list) and isinstance(first, list) and begins[:1] != first[:1]:
             given = f'images.views.{name}.train.0 is {(begins or [None])[0]!r}'
             text = f'{given}, but images.reader stores the output of images.train.0'
-            problems.append(VireidError(text, todo='start with the same transform, or remove the reader (--cache)'))
+            problems.append(Conflict(text, todo='start with the same transform, or remove the reader (--cache)'))
     bounds = at('images', 'scale_raw')
     numbers = [b for b in bounds if isinstance(b, (int, float))] if isinstance(bounds, (list, tuple)) else []
     if len(numbers) == 2 and not numbers[0] < numbers[1]:
         text = f'images.scale_raw is {numbers}'
-        problems.append(VireidError(text, allowed='[LOW,HIGH] with LOW < HIGH, the values mapped to black and white'))
+        problems.append(WrongValue(text, allowed='[LOW,HIGH] with LOW < HIGH, the values mapped to black and white'))
     if config.get('stages') and at('training', 'init') is not None:
         text = f'training.init is {at("training", "init")!r}, but stages already provide the initial weights'
-        problems.append(VireidError(text, todo='remove one of them'))
+        problems.append(Conflict(text, todo='remove one of them'))
     if at('training', 'init_partial', False) and at('training', 'init') is None and not config.get('stages'):
         text = 'training.init_partial is True, but there are no initial weights'
         todo = 'name them: --init FILE, or training.init; or remove --partial (training.init_partial)'
-        problems.append(VireidError(text, todo=todo, path='training.init_partial'))
+        problems.append(MissingKey(text, todo=todo, path='training.init_partial'))
     strategy = at('training', 'strategy', 'auto')
     if isinstance(strategy, str) and strategy not in ('auto', 'ddp'):
         why = ': sharding is not supported; networks in this field fit on one GPU' if strategy == 'fsdp' else ''
         text = f'training.strategy is {strategy!r}{why}'
-        problems.append(VireidError(text, allowed="'auto', 'ddp'", todo="training.strategy='ddp'"))
+        problems.append(WrongValue(text, allowed="'auto', 'ddp'", todo="training.strategy='ddp'"))
     return problems

@@ -17,7 +17,7 @@ from vireid.boundary.image_files import RawImage
 from vireid.core.data.images import ReadImage, Transform, read_image
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import Batch, Modality, Progress, Sample, joint_order
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, Mismatch, VireidError
 from vireid.runtime.randomness import preserved, reseed
 
 Key = tuple[Progress, int, int]  # position of the step in the run, of the image in the epoch; index of the sample
@@ -108,7 +108,7 @@ class ImageSet(TorchDataset):
                     return other, self.read(other.path)
                 except VireidError:
                     self._unreadable.append(other.path)
-        raise VireidError(
+        raise DamagedFile(
             f'no {bad.modality} image of identity {bad.name} can be read, for example {bad.path}',
             todo='replace one of them, or remove the identity from the training list',
         )
@@ -131,7 +131,7 @@ def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch 
     first = items[0][0].shape
     for image, _, sample in items:
         if image.shape != first:
-            return VireidError(
+            return Mismatch(
                 f'after the transforms {items[0][2].path} is {tuple(first)} and {sample.path} is {tuple(image.shape)}',
                 allowed='images of equal size in a batch',
                 todo="resize them, for example with dict(type='Resize') in images.train and images.test",

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from vireid.core.data.image_set import ImageSet, Key, collate
 from vireid.core.types import Batch, Progress, Sample
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, OutOfMemory, Unavailable, VireidError
 from vireid.interfaces import Sampler
 from vireid.runtime.signals import SIGNALS
 from vireid.runtime.worker_processes import Sent, start_method, start_server, started, starting
@@ -67,7 +67,7 @@ class EpochBatches:
         return [next(places[modality]) for modality in modalities]
 
 
-class WorkerDied(VireidError):
+class WorkerDied(Unavailable):
     """A loader process crashed or was killed, for example for lack of memory."""
 
 
@@ -138,7 +138,7 @@ def _collate_in_worker(items: Any) -> Batch | VireidError:
         for images in batch.images.values() if isinstance(batch, Batch) else ():
             images.share_memory_()
     except RuntimeError as error:
-        return VireidError(f'a batch does not fit into shared memory: {error}', todo=SHARED_MEMORY)
+        return OutOfMemory(f'a batch does not fit into shared memory: {error}', todo=SHARED_MEMORY)
     return batch
 
 
@@ -189,7 +189,7 @@ class BatchStream:
                 batch.progress = progress
                 return batch
             except StopIteration:
-                raise VireidError(
+                raise Mismatch(
                     f'sampler: {self._sampler} returned fewer batches for epoch {progress.epoch + 1} than its length '
                     f'{progress.steps_per_epoch}',
                     todo='fix its batches() or __len__()',
@@ -205,6 +205,45 @@ class BatchStream:
 def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[Any]], workers: int) -> BatchLoader:
     """Returns a loader of the given batches, in order; each is a list of sample indices or keys."""
     return BatchLoader(data, batches, min(workers, len(batches)))
+
+
+class Batches:
+    """Batches of images, in order; each iteration reads them anew, and a loader process may die once in each.
+
+    Args:
+        data: the images.
+        chunks: sample indices or keys of each batch.
+        workers: loader processes.
+        device: where to move the batches; None leaves them on the CPU.
+        on_batch: called with the number of batches that the caller has finished.
+    """
+
+    def __init__(
+        self,
+        data: ImageSet,
+        chunks: Sequence[Sequence[Any]],
+        workers: int = 0,
+        device: torch.device | None = None,
+        on_batch: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        self._data, self._chunks, self._workers, self._device, self._on_batch = data, chunks, workers, device, on_batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        from lightning_fabric.utilities import move_data_to_device  # not needed by loader processes
+
+        done = 0
+        self._on_batch(done)
+        for again in (False, True):
+            try:
+                for batch in evaluation_loader(self._data, self._chunks[done:], self._workers):
+                    done += 1
+                    yield batch if self._device is None else move_data_to_device(batch, self._device)
+                    self._on_batch(done)
+                return
+            except WorkerDied as error:
+                if again:
+                    raise
+                print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
 
 
 def default_workers(device: torch.device | str) -> int:

@@ -18,14 +18,24 @@ from vireid.console.wording import singular
 from vireid.core.registry.contracts import require_interface
 from vireid.core.registry.schema import check, join
 from vireid.core.registry.signature import signature_of
-from vireid.errors import MissingKey, UnknownComponent, VireidError, did_you_mean, raise_all
+from vireid.errors import (
+    Conflict,
+    MissingKey,
+    Unavailable,
+    UnknownComponent,
+    UnknownName,
+    VireidError,
+    WrongValue,
+    did_you_mean,
+    raise_all,
+)
 from vireid.interfaces import KINDS
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry
 
 
-class NameTaken(VireidError):
+class NameTaken(Conflict):
     """The name is already registered by another plugin."""
 
 
@@ -66,15 +76,15 @@ class Components:
             VireidError: for an unknown kind, an invalid name or target, or a name that is already registered.
         """
         if not isinstance(kind, str) or kind not in self._table:
-            raise VireidError(
+            raise UnknownName(
                 f'plugin {plugin!r} registers {name!r} as {kind!r}, which is not a component kind'
                 f'{did_you_mean(str(kind), KINDS)}',
                 allowed=', '.join(KINDS),
             )
         if not isinstance(name, str) or not name:
-            raise VireidError(f'plugin {plugin!r} registers {kind} {name!r}', allowed='a non-empty string')
+            raise WrongValue(f'plugin {plugin!r} registers {kind} {name!r}', allowed='a non-empty string')
         if not callable(target) and not (isinstance(target, str) and re.fullmatch(r'[\w.]+:\w+', target)):
-            raise VireidError(
+            raise WrongValue(
                 f'plugin {plugin!r} registers {name!r} with the target {target!r}',
                 allowed="a class, a function, or the string 'package.module:attribute'",
             )
@@ -192,7 +202,7 @@ class Components:
         except Exception as error:  # a component may raise anything; the author needs the location
             sort = '' if isinstance(error, (TypeError, ValueError)) else f'{type(error).__name__} '
             place = f' ({raised_at(error)})' if sort else ''
-            raise VireidError(
+            raise WrongValue(
                 f'{where}: {config["type"]} could not be constructed: {sort}{error}{place}', path=where
             ) from error
         return built
@@ -235,7 +245,7 @@ def component_type(config: Any, where: str) -> str:
     """Returns the `type` of a component's config.
 
     Raises:
-        VireidError: if it has none.
+        MissingKey: if it has none.
     """
     if not isinstance(config, Mapping) or 'type' not in config:
         raise MissingKey(
@@ -254,7 +264,7 @@ def _resolve(component: Registration, prefix: str) -> Callable[..., Any]:
         module, _, attribute = component.target.partition(':')
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # a third-party module may raise anything
-        raise VireidError(
+        raise Unavailable(
             f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: '
             f'{type(error).__name__}: {error}',
             todo=f'fix or reinstall the plugin {component.plugin!r}',

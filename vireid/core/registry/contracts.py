@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from vireid.console.wording import counted
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, VireidError
 from vireid.interfaces import INTERFACES, Head, Model
 
 GUIDE = 'fix the component; vireid/interfaces.py defines the interface of each kind'
@@ -27,7 +27,7 @@ def require_interface(kind: str, built: Any, name: str, where: str) -> None:
         where: its path in the config.
 
     Raises:
-        VireidError: if a required member is missing or invalid.
+        Mismatch: if a required member is missing or invalid.
     """
     interface = INTERFACES[kind]
     if interface.module:
@@ -48,7 +48,7 @@ def require_trainable(model: Any) -> None:
     """Checks that a step can train a model.
 
     Raises:
-        VireidError: if the model has no trainable parameters, no losses or no `forward`, or its weighter is not a
+        Mismatch: if the model has no trainable parameters, no losses or no `forward`, or its weighter is not a
             module.
     """
     from torch import nn
@@ -70,14 +70,14 @@ def require_trainable(model: Any) -> None:
 
 
 def _invalid(path: str, given: str, allowed: str | None = None, todo: str = GUIDE) -> VireidError:
-    return VireidError(f'{path}: {given}', allowed=allowed, todo=todo, path=path)
+    return Mismatch(f'{path}: {given}', allowed=allowed, todo=todo, path=path)
 
 
 def require_record(record: Any, name: str) -> None:
     """Checks the record that a step returned.
 
     Raises:
-        VireidError: if it has no `loss`, or a value has the wrong type.
+        Mismatch: if it has no `loss`, or a value has the wrong type.
     """
     if not isinstance(record, Mapping) or 'loss' not in record:
         allowed = "a dict with 'loss', a float; optionally 'tasks' and 'weights', floats by task, 'curves' and 'lr'"
@@ -113,7 +113,7 @@ def require_embedding(embedding: Any, count: int, model: Any) -> None:
         model: the model.
 
     Raises:
-        VireidError: if it did not.
+        Mismatch: if it did not.
     """
     if getattr(embedding, 'ndim', 0) != 2 or embedding.shape[0] != count:
         given = f'embed of {type(model).__name__} returned {described(embedding)} for {counted(count, "image")}'
@@ -141,7 +141,7 @@ def located(model: Any) -> Iterator[None]:
         yield
     except Exception as error:
         path = _path(error, model)
-        if not path or (isinstance(error, VireidError) and (error.path or type(error) is not VireidError)):
+        if not path or (isinstance(error, VireidError) and error.path):
             raise
         if isinstance(error, VireidError):
             raise error.at(path) from error

@@ -16,7 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from vireid.core.registry.hints import adapter_of, as_json, describe
 from vireid.core.registry.signature import Parameter, Signature, signature_of
-from vireid.errors import MissingKey, UnknownKey, VireidError, WrongValue, did_you_mean
+from vireid.errors import MissingKey, UnknownKey, UnknownName, VireidError, WrongValue, did_you_mean
 from vireid.interfaces import INTERFACES, KINDS, given
 
 
@@ -39,7 +39,7 @@ class Problem(NamedTuple):
     allowed: str = ''
     todo: str = ''
     missing: str = ''  # the missing key, if any
-    error: type[VireidError] = VireidError
+    error: type[VireidError] = WrongValue
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class _Annotation:
                 value = {'type': value}
             if not isinstance(value, dict):
                 given = f' is {value!r} ({type(value).__name__})'
-                _raise([Problem((), given, self.describe(source), error=WrongValue)])
+                _raise([Problem((), given, self.describe(source))])
             _raise(self.problems(value, scope))
             return value
 
@@ -101,13 +101,12 @@ class Component(_Annotation):
         if scope.components is None:
             return []
         if self.kind not in KINDS:
-            return [
-                Problem((), f': its Component names {self.kind!r}, which is not a component kind', ', '.join(KINDS))
-            ]
+            text = f': its Component names {self.kind!r}, which is not a component kind'
+            return [Problem((), text, ', '.join(KINDS), error=UnknownName)]
         config = {'type': self.default, **value} if self.default else value
         if 'type' not in config:
             text = f': expected a component, got {value!r}'
-            return [Problem((), text, "dict(type='Name', ...)", 'set {path}.type')]
+            return [Problem((), text, "dict(type='Name', ...)", 'set {path}.type', error=MissingKey)]
         try:
             signature = signature_of(scope.components.get(self.kind, config['type']))
         except VireidError as error:
@@ -263,7 +262,7 @@ def _in_words(
         elif key not in nested and key not in reported:
             reported.add(key)
             hint, value = known[str(key)].hint if key in known else signature.rest, arguments[str(key)]
-            yield Problem((key,), f' is {value!r} ({type(value).__name__})', describe(hint), error=WrongValue)
+            yield Problem((key,), f' is {value!r} ({type(value).__name__})', describe(hint))
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,13 +10,13 @@ from torch.nn.functional import normalize
 
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import ReadImage, Transform
-from vireid.core.data.loader import WorkerDied, default_workers, evaluation_loader
+from vireid.core.data.loader import Batches, default_workers
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import compare, score, score_similarity
 from vireid.core.types import Batch, Sample, Trial, joint_order
-from vireid.errors import VireidError
+from vireid.errors import TooFew
 from vireid.interfaces import Reranker, Similarity
 from vireid.runtime.batch_norm import share_buffers
 from vireid.runtime.memory import within_memory
@@ -63,7 +62,7 @@ def embed_samples(
         s for m in joint_order({s.modality for s in unique.values()}) for s in unique.values() if s.modality == m
     ]
     if not ordered:
-        raise VireidError(
+        raise TooFew(
             'the protocol has no images to embed', todo='check the test identities and the cameras of this protocol'
         )
     training = isinstance(embedder, torch.nn.Module) and embedder.training
@@ -103,7 +102,7 @@ def embed_samples(
         share_buffers(embedder)
     try:
         with torch.inference_mode():
-            for batch in rest_of_batches(data, chunks[rank::processes], workers, own):
+            for batch in Batches(data, chunks[rank::processes], workers):
                 embed(batch)
                 report(len(own))
             if len(own) < rounds:
@@ -115,25 +114,6 @@ def embed_samples(
     pairs = [pair for number in range(len(chunks)) for pair in every[number % processes][number // processes]]
     plain = torch.cat([pair[0] for pair in pairs]).numpy()
     return Embeddings(tuple(ordered), plain, torch.cat([pair[1] for pair in pairs]).numpy() if flip else None)
-
-
-def rest_of_batches(data: ImageSet, chunks: Sequence[range], workers: int, done: Sequence[Any]) -> Iterator[Batch]:
-    """Yields the batches that are not `done` yet; if a loader process dies, resumes once with the remaining ones.
-
-    Args:
-        data: the images.
-        chunks: sample indices of each batch.
-        workers: loader processes.
-        done: its length is the number of completed batches; the caller appends to it.
-
-    Raises:
-        WorkerDied: if a loader process dies a second time.
-    """
-    try:
-        yield from evaluation_loader(data, chunks[len(done) :], workers)
-    except WorkerDied as error:
-        print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
-        yield from evaluation_loader(data, chunks[len(done) :], workers)
 
 
 def score_trials(

@@ -9,7 +9,7 @@ import numpy as np
 
 from vireid.boundary.reading import duplicate
 from vireid.core.types import Sample
-from vireid.errors import VireidError
+from vireid.errors import NotReady, WrongContent
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Embeddings:
         index = {s.path: i for i, s in enumerate(self.samples)}
         if len(index) < len(self.samples):
             twice = duplicate(s.path for s in self.samples)
-            raise VireidError(
+            raise WrongContent(
                 f'the image path {twice} appears twice, so its two embeddings cannot be told apart',
                 todo='give each image a unique path',
             )
@@ -41,12 +41,12 @@ class Embeddings:
         """Returns the (n, D) embeddings of `samples`, in order; averaged with their mirror images if `flipped`.
 
         Raises:
-            VireidError: if a sample was not embedded, or there are no flipped embeddings.
+            NotReady: if a sample was not embedded, or there are no flipped embeddings.
         """
         features = self.flipped if flipped else self.features
         if features is None:
-            raise VireidError('these embeddings were computed without flipping', todo='embed the images with flip')
+            raise NotReady('these embeddings were computed without flipping', todo='embed the images with flip')
         missing = next((s.path for s in samples if s.path not in self._index), None)
         if missing is not None:
-            raise VireidError(f'image {missing} was not embedded', todo='embed it, or choose another protocol')
+            raise NotReady(f'image {missing} was not embedded', todo='embed it, or choose another protocol')
         return features[[self._index[s.path] for s in samples]]

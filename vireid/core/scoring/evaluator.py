@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from lightning_fabric.utilities import move_data_to_device
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import thaw
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
-from vireid.core.data.loader import default_workers
+from vireid.core.data.loader import Batches, default_workers
 from vireid.core.registry.contracts import located
-from vireid.core.scoring.embedding import all_samples, embed_samples, rest_of_batches, score_trials
+from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.scorable import labels, require_match, require_scorable
-from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
-from vireid.errors import VireidError
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Progress, Sample
+from vireid.errors import TooFew
 from vireid.interfaces import Dataset, Fit, Model, Similarity
 from vireid.runtime.randomness import seeded
 from vireid.statistics import calibration
@@ -167,20 +166,16 @@ class Evaluator:
         images, size = run.experiment.images, run.experiment.evaluation.batch_size
         read = run.experiment.build_reader('test', samples, decoder(images))
         data = ImageSet(samples, self.transform, read=read, skip_bad=images.on_bad_image == 'skip')
-        batches = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
+        chunks = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
         workers = default_workers(run.device) if images.workers is None else images.workers
 
-        class Batches:  # a model may iterate over them several times
-            def __iter__(self) -> Iterator[Batch]:
-                done: list[int] = []
-                for batch in rest_of_batches(data, batches, workers, done):
-                    done.append(sum(map(len, batch.paths.values())))
-                    on_progress(sum(done), len(samples))
-                    yield move_data_to_device(batch, run.device)
+        def report(done: int) -> None:
+            if done:
+                on_progress(min(done * size, len(samples)), len(samples))
 
         run.model.eval()
         with torch.no_grad(), located(run.model), seeded(self.experiment.seed, 'fit'):  # equal in every process
-            fit(Batches())
+            fit(Batches(data, chunks, workers, run.device, report))
 
 
 def _calibrate(embeddings: Embeddings) -> dict[str, Any] | None:
@@ -200,10 +195,10 @@ def require_samples(samples: Sequence[Sample], fits: Any) -> Sequence[Sample]:
     """Returns the training samples to fit a component to.
 
     Raises:
-        VireidError: if there are none.
+        TooFew: if there are none.
     """
     if not samples:
-        raise VireidError(
+        raise TooFew(
             f'{type(fits).__name__} must be fitted to training images, but the training split is empty',
             todo='check the training identities of the dataset',
         )

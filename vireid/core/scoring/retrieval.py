@@ -15,7 +15,7 @@ from vireid.core.registry.contracts import described
 from vireid.core.registry.signature import names_argument
 from vireid.core.scoring.scorable import labels, no_match, require_scorable
 from vireid.core.types import Trial
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NotFinite, WrongValue
 from vireid.interfaces import Similarity
 from vireid.statistics.ranking import stable_top
 from vireid.statistics.scores import RankedLists, Scores, Ties, joined, score_lists
@@ -64,17 +64,17 @@ def score(query: np.ndarray, gallery: np.ndarray, trial: Trial, ties: Ties = 'me
         VireidError: if embeddings are not finite or shapes do not match; and as `score_similarity` does.
     """
     if query.shape[0] != len(trial.query) or gallery.shape[0] != len(trial.gallery):
-        raise VireidError(
+        raise Mismatch(
             f'{trial.name}: {query.shape[0]} query and {gallery.shape[0]} gallery embeddings for '
             f'{len(trial.query)} and {len(trial.gallery)} images'
         )
     if query.ndim != 2 or query.shape[1:] != gallery.shape[1:]:
-        raise VireidError(
+        raise Mismatch(
             f'{trial.name}: query embeddings are {query.shape} and gallery embeddings {gallery.shape}',
             allowed='(Q, D) and (G, D)',
         )
     if not (np.isfinite(query).all() and np.isfinite(gallery).all()):
-        raise VireidError(
+        raise NotFinite(
             f'{trial.name}: embeddings contain NaN or infinity',
             todo='check the losses of the run; try --precision 32-true',
         )
@@ -103,7 +103,7 @@ def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, tria
     function = similarity.similarity(query, gallery, **context)
     if not callable(function):
         given = f'evaluation.similarity: similarity of {type(similarity).__name__} returned {described(function)}'
-        raise VireidError(given, allowed='a function from a slice of the queries to their (q, G) similarities')
+        raise Mismatch(given, allowed='a function from a slice of the queries to their (q, G) similarities')
 
     def rows(chosen: slice) -> np.ndarray:
         values, shape = function(chosen), (len(range(len(query))[chosen]), len(gallery))
@@ -111,7 +111,7 @@ def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, tria
         if not fits or not np.isfinite(values).all():
             what = 'NaN or infinity' if fits else f'{described(values)} for {shape[0]} queries and {shape[1]} images'
             given = f'evaluation.similarity: {type(similarity).__name__} returned {what}'
-            raise VireidError(given, allowed=f'an array {shape} of finite numbers')
+            raise (NotFinite if fits else Mismatch)(given, allowed=f'an array {shape} of finite numbers')
         return values
 
     return rows
@@ -130,7 +130,7 @@ def score_similarity(similarity: Rows, trial: Trial, ties: Ties = 'mean') -> Sco
     """
     n_queries, n_gallery = len(trial.query), len(trial.gallery)
     if ties not in get_args(Ties):
-        raise VireidError(
+        raise WrongValue(
             f'evaluation.ties is {ties!r}', allowed=', '.join(map(repr, get_args(Ties))), path='evaluation.ties'
         )
     require_scorable(trial)

@@ -8,7 +8,7 @@ import numpy as np
 
 from vireid.console.wording import counted
 from vireid.core.types import Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import NoMatch, TooFew, VireidError
 
 QUERIES_AT_ONCE = 64  # checked per chunk until one has a match; usually the first one does
 
@@ -23,16 +23,16 @@ def require_scorable(trial: Trial) -> None:
     """Checks that query and gallery are not empty and the gallery has several identities.
 
     Raises:
-        VireidError: if not.
+        TooFew: if not.
     """
     if not trial.query or not trial.gallery:
-        raise VireidError(
+        raise TooFew(
             f'{trial.name}, trial {trial.index}: {len(trial.query)} query and {len(trial.gallery)} gallery images',
             todo='check the test identities and the cameras of this protocol',
         )
     first = trial.gallery[0].identity
     if all(sample.identity == first for sample in trial.gallery):
-        raise VireidError(
+        raise TooFew(
             f'{trial.name}, trial {trial.index}: the gallery ({counted(len(trial.gallery), "image")}) contains only '
             f'identity {first}, so any ranking is correct',
             allowed='a gallery with at least two identities',
@@ -44,7 +44,7 @@ def require_match(trial: Trial) -> None:
     """Checks that at least one query has a match in the gallery that the protocol does not drop.
 
     Raises:
-        VireidError: if none has.
+        NoMatch: if none has.
     """
     query_ids, query_cameras = labels(trial.query)
     gallery_ids, gallery_cameras = labels(trial.gallery)
@@ -61,7 +61,7 @@ def require_match(trial: Trial) -> None:
 
 def no_match(trial: Trial) -> VireidError:
     """Returns the error for a trial without any match."""
-    return VireidError(
+    return NoMatch(
         f'{trial.name}, trial {trial.index}: none of {len(trial.query)} queries has a match in the gallery',
         todo='check that query and gallery share identities, and which images the protocol drops',
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from vireid.core.training.run import Run
 from vireid.core.types import Batch
-from vireid.errors import VireidError
+from vireid.errors import NotFinite, VireidError
 from vireid.runtime.processes import world
 
 
@@ -33,7 +33,7 @@ def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
     last = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
     precision = run.experiment.training.precision
     exact = '' if precision == '32-true' else f'--precision 32-true (this run has {precision}), '
-    return VireidError(
+    return NotFinite(
         f'{what} on a batch{share} with {paths[0]} and {len(paths) - 1} others{last}',
         todo=f'resume with --resume and {exact}step.clip_norm, or step.skip_nonfinite, the number of such steps to '
         'skip (set per optimizer if there are several); or start over with a lower learning rate',

@@ -17,7 +17,7 @@ from vireid.boundary.writing import open_whole
 from vireid.core.config.settings import EvaluationSettings
 from vireid.core.scoring.results import Results
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import MissingFile
 
 
 class Selection:
@@ -67,7 +67,7 @@ class Selection:
             beside: the best weights in the folder of the checkpoint.
 
         Raises:
-            VireidError: if no file contains them.
+            MissingFile: if no file contains them.
         """
         if not self.best:
             return
@@ -77,7 +77,7 @@ class Selection:
                     with file.open('rb') as source, open_whole(path) as copy:
                         shutil.copyfileobj(source, copy)
                 return
-        raise VireidError(
+        raise MissingFile(
             f'the best weights of this run so far are from step {self.best["step"]:,}, but they are not in '
             + ' or '.join(dict.fromkeys(map(str, (path, beside)))),
             todo='resume from the latest checkpoint of the run, checkpoints/last.pt, with best.pt and best-1.pt in '

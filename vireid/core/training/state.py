@@ -12,7 +12,7 @@ from vireid.console.wording import counted
 from vireid.core.config.same_run import changes, named, read_sections, resumable
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
-from vireid.errors import VireidError
+from vireid.errors import Changed, Mismatch, NotFinite, UnsupportedFile, VireidError
 from vireid.interfaces import Step
 from vireid.runtime.processes import gather_objects, world
 
@@ -47,7 +47,7 @@ def require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progre
         progress: its position.
 
     Raises:
-        VireidError: if a parameter is not finite or a buffer is NaN.
+        NotFinite: if a parameter is not finite or a buffer is NaN.
     """
     names = {name for name, _ in run.model.named_parameters()}
     problem = ''
@@ -58,7 +58,7 @@ def require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progre
     problem = next(filter(None, gather_objects(problem)), '')
     if problem:
         kept = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
-        raise VireidError(
+        raise NotFinite(
             f'after step {progress.step:,} {problem}; nothing was saved{kept}',
             todo='resume with --resume and step.clip_norm (set per optimizer if there are several), which checks each '
             'gradient before it is applied, or with --precision 32-true; or start over with a lower learning rate',
@@ -83,40 +83,40 @@ def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
     """
     at = content.get('progress', {})
     if content.get('adapted'):
-        raise VireidError(
+        raise UnsupportedFile(
             f'{source} was adapted to other cameras, so its BatchNorm statistics are not those of training',
             todo=f'start a new run from its weights: --init {source}; or undo the adaptation: vireid adapt --revert',
         )
     if content.get('converted'):
-        raise VireidError(
+        raise UnsupportedFile(
             f'{source} was converted from released weights and has no training state',
             todo=f'start a new run from its weights: --init {source}',
         )
     if content.get('split', '') != run.split:
-        raise VireidError(
+        raise Changed(
             f'{source} was trained on {content.get("split") or "the only split"}, but this run uses '
             f'{run.split or "the only split"}',
             todo='resume with the same --split',
         )
     processes = content.get('processes', world()[1])
     if processes != world()[1]:
-        raise VireidError(
+        raise Changed(
             f'{source} was trained with {processes} processes, but this run has {world()[1]}: its batches would differ',
             todo=f'resume with --devices {processes}, or start a new run from its weights: --init {source}',
         )
     if at.get('steps_per_epoch') != run.progress.steps_per_epoch:
-        raise VireidError(
+        raise Changed(
             f'{source} was trained with {counted(at.get("steps_per_epoch", 0), "step")} per epoch, but this run has '
             f'{run.progress.steps_per_epoch}',
             todo='resume with the same data and sampler',
         )
     if at.get('step', 0) > run.progress.total_steps:
         text = f'{source} is at step {at["step"]:,}, but this run ends after {run.progress.total_steps:,}'
-        raise VireidError(text, todo='increase training.steps or training.epochs, or evaluate it: vireid test')
+        raise Mismatch(text, todo='increase training.steps or training.epochs, or evaluate it: vireid test')
     step = run.experiment.manager.components.get('steps', run.experiment.step['type'])
     theirs = read_sections(content['config'], source)
     if changed := changes(run.experiment, theirs, resumable(run.experiment, Step.resumable(step))):
-        raise VireidError(
+        raise Changed(
             f'{source} was trained with different values of {named(changed)}',
             todo='resume with the config.yaml next to the checkpoints (vireid train RUN/config.yaml --work-dir RUN '
             '--resume), or start a new run',
@@ -139,7 +139,7 @@ def restore_step(step: Any, state: dict[str, Any], source: str) -> None:
     except VireidError:
         raise
     except Exception as error:  # the step may be third-party code
-        raise VireidError(
+        raise Mismatch(
             f'{source} has no state that {type(step).__name__} can resume from ({type(error).__name__}: {error})',
             todo='resume from another checkpoint of the run, or start a new run from its weights: --init',
         ) from error

@@ -24,7 +24,6 @@ from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
 from vireid.core.types import Batch
-from vireid.errors import VireidError
 from vireid.interfaces import Model, Step
 from vireid.runtime.lock import exclusive
 from vireid.runtime.memory import within_memory
@@ -250,7 +249,7 @@ class Trainer:
             if self._stops_alone():  # a signal to the process group terminates the workers too
                 return self._interrupted()
             place = f'the run is saved in {self.run.checkpoint}'
-        return VireidError(
+        return WorkerDied(
             f'{error.given}, for the second time at step {self.progress.step + 1:,}; {place}',
             todo=f'{error.todo}, then resume with --resume',
         )

@@ -6,10 +6,11 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vireid.boundary.writing import write_whole
+from vireid.core.config.overrides import leaves
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
@@ -109,18 +110,5 @@ class MLflow:
 
 def _params(config: Mapping[str, Any]) -> dict[str, str]:
     """Returns config values by dotted key, with the characters and lengths that MLflow accepts."""
-    return {re.sub(r'[^\w./ -]', '_', key)[:KEY_LENGTH]: text[:VALUE_LENGTH] for key, text in _flat(config)}
-
-
-def _flat(value: Any, key: str = '') -> Iterator[tuple[str, str]]:
-    """Yields dotted keys and values as text; items of a list of dicts, such as transforms, are numbered from 0."""
-    items: Any = None
-    if isinstance(value, Mapping):
-        items = value.items()
-    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
-        items = enumerate(value)
-    if items:
-        for name, item in items:
-            yield from _flat(item, f'{key}.{name}' if key else str(name))
-    else:
-        yield key, str(value)
+    values = {'.'.join(path): str(value)[:VALUE_LENGTH] for path, value in leaves(config, lists=True)}
+    return {re.sub(r'[^\w./ -]', '_', key)[:KEY_LENGTH]: text for key, text in values.items()}
