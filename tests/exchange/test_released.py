@@ -37,7 +37,6 @@ from vireid.errors import (
     UnknownName,
     UnsafeFile,
     UnsupportedFile,
-    VireidError,
     WrongContent,
 )
 from vireid.exchange.released import convert
@@ -259,7 +258,7 @@ def test_the_checkpoint_says_where_it_is_from_and_claims_no_training(agw):
 
 def test_no_run_goes_on_from_it(agw):
     run = SimpleNamespace(split='', progress=SimpleNamespace(steps_per_epoch=1))
-    with pytest.raises(VireidError, match=r'sysu_best\.pt'):
+    with pytest.raises(UnsupportedFile, match=r'sysu_best\.pt'):
         require_same_run(run, checkpoint.load(agw.out), str(agw.out))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vireid
-from vireid.errors import DamagedFile, Mismatch, MissingFile, NotReady, TooFew, UnsupportedFile, VireidError, WrongValue
+from vireid.errors import DamagedFile, Mismatch, MissingFile, NotReady, TooFew, UnsupportedFile, WrongValue
 from vireid.studies.comparison import compare_systems
 from vireid.studies.comparison_page import render
 from vireid.studies.systems import find_differences, read_systems
@@ -133,7 +133,7 @@ def test_a_folder_of_several_splits_is_no_run_of_one(make_run):
 
 @pytest.mark.parametrize('seeds', [3, ['0'], 0.5, [1.5], None, [], range(0)])
 def test_seeds_that_are_none(seeds):
-    with pytest.raises(VireidError, match=r'^seeds\b'):
+    with pytest.raises(WrongValue, match=r'^seeds\b'):
         vireid.compare(['a.py', 'b.py'], seeds=seeds)
 
 
