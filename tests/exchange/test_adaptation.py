@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,19 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import read_image
 from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import (
+    AlreadyExists,
+    Conflict,
+    DamagedFile,
+    MissingFile,
+    MissingKey,
+    NotFinite,
+    TooFew,
+    UnknownName,
+    UnsupportedFile,
+    VireidError,
+    WrongContent,
+)
 from vireid.exchange.adaptation import adapt, revert
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.exchange.norm_statistics import balanced_batches, estimate_norms, find_norms
@@ -288,7 +301,7 @@ class TestBatchNorm:
     def test_values_that_are_not_finite_are_an_error(self) -> None:
         model = torch.nn.Sequential(torch.nn.BatchNorm1d(1))
         model.embed_joint = lambda images: model(images[VISIBLE])  # type: ignore[assignment]
-        with pytest.raises(VireidError, match='the input of BatchNorm 0 has NaN or infinite values'):
+        with pytest.raises(NotFinite, match='BatchNorm 0'):
             estimate_norms(model, ['0'], [Given({VISIBLE: torch.tensor([[1.0], [float('inf')]])})])
 
     def test_layers_that_the_embedding_does_not_use_and_frozen_ones_are_told_apart(
@@ -433,7 +446,7 @@ class TestWhatChanges:
 
     def test_everything_frozen_is_an_error(self, make: Make, use: Any, cameras: Path, tmp_path: Path) -> None:
         model = {**MODEL, 'necks': {'vector': MODEL['necks']['vector']}, 'embedding': 'id'}  # type: ignore[index]
-        with pytest.raises(VireidError, match='can be re-estimated: 4 BatchNorm layers: frozen in training') as caught:
+        with pytest.raises(UnsupportedFile, match='4 BatchNorm') as caught:
             use(make(model, freeze=['*:*Norm*']), cameras, tmp_path / 'new.pt')
         assert 'training.freeze' in (caught.value.allowed or '')
         assert not (tmp_path / 'new.pt').exists()
@@ -445,8 +458,10 @@ class TestWhatChanges:
         assert (found.norms, found.necks, found.drawn) == ((), ('centered',), 0)
 
     def test_no_statistics_at_all_is_an_error(self, make: Make, use: Any, cameras: Path, tmp_path: Path) -> None:
-        with pytest.raises(VireidError, match='has no statistics'):
-            use(make({'type': 'Plain'}), cameras, tmp_path / 'new.pt')
+        checkpoint = make({'type': 'Plain'})
+        with pytest.raises(UnsupportedFile, match=re.escape(str(checkpoint))) as caught:
+            use(checkpoint, cameras, tmp_path / 'new.pt')
+        assert 'training.freeze' in (caught.value.allowed or '')
 
 
 class TestRevert:
@@ -468,8 +483,9 @@ class TestRevert:
         assert back.get('chosen') == old.get('chosen')
 
     def test_a_checkpoint_that_was_not_adapted_is_refused(self, make: Make, tmp_path: Path) -> None:
-        with pytest.raises(VireidError, match='was not adapted'):
-            revert(make(), tmp_path / 'back.pt')
+        checkpoint = make()
+        with pytest.raises(UnsupportedFile, match=re.escape(str(checkpoint))):
+            revert(checkpoint, tmp_path / 'back.pt')
 
 
 class TestWhatIsSaid:
@@ -538,50 +554,59 @@ class TestImages:
         assert len(find_images(path)) == 5
 
     @pytest.mark.parametrize(
-        ('text', 'split', 'message'),
+        ('text', 'split', 'kind', 'fact'),
         [
-            ('path,kind\na.jpg,visible\n', None, "has no column 'modality' .it has: path, kind"),
-            ('path,modality\na.jpg,visible\n', 'test', "has no column 'split'"),
-            ('path,modality,split\na.jpg,visible,train\n', 'tran', "no split 'tran', did you mean 'train'"),
-            ('path,modality\na.jpg,thermal\n', None, "line 2: modality is 'thermal'"),
-            ('path,modality\n,visible\n', None, 'line 2: path is empty'),
-            ('path,modality\na.jpg,visible\na.jpg,visible\n', None, 'line 3: a.jpg is also in line 2'),
-            ('path,modality\na.jpg,visible\nb.jpg,visible\n', None, 'has no infrared images and 2 visible'),
-            ('path,modality\na.jpg,visible\nb.jpg,visible\nc.jpg,infrared\n', None, 'has 1 infrared image and 2 vis'),
-            ('path,modality\n', None, 'has no images'),
-            ('', None, "has no column 'path' .it has: nothing"),
+            ('path,kind\na.jpg,visible\n', None, MissingKey, "'modality'.*path, kind"),
+            ('path,modality\na.jpg,visible\n', 'test', MissingKey, "'split'"),
+            ('path,modality,split\na.jpg,visible,train\n', 'tran', UnknownName, "'tran'.*'train'"),
+            ('path,modality\na.jpg,thermal\n', None, WrongContent, "line 2: modality .*'thermal'"),
+            ('path,modality\n,visible\n', None, WrongContent, 'line 2: path'),
+            ('path,modality\na.jpg,visible\na.jpg,visible\n', None, WrongContent, r'line 3: a\.jpg .*line 2'),
+            ('path,modality\na.jpg,visible\nb.jpg,visible\n', None, TooFew, r'infrared .*\b2 visible'),
+            (
+                'path,modality\na.jpg,visible\nb.jpg,visible\nc.jpg,infrared\n',
+                None,
+                TooFew,
+                r'\b1 infrared .*\b2 visible',
+            ),
+            ('path,modality\n', None, TooFew, r'\.csv'),
+            ('', None, MissingKey, "'path'"),
         ],
         ids=lambda value: None if value is None else repr(value)[:30],
     )
-    def test_what_is_wrong_with_a_table(self, tmp_path: Path, text: str, split: str | None, message: str) -> None:
-        with pytest.raises(VireidError, match=message):
+    def test_what_is_wrong_with_a_table(
+        self, tmp_path: Path, text: str, split: str | None, kind: type[VireidError], fact: str
+    ) -> None:
+        with pytest.raises(kind, match=fact):
             find_images(self.table(tmp_path, text), split)
 
     def test_a_file_that_is_no_table(self, tmp_path: Path) -> None:
         (tmp_path / 'x.jpg').write_bytes(b'\xff\xd8\xff\x00')
-        with pytest.raises(VireidError, match=r'x\.jpg cannot be read') as caught:
+        with pytest.raises(DamagedFile, match=r'x\.jpg') as caught:
             find_images(tmp_path / 'x.jpg')
-        assert 'path and modality' in (caught.value.allowed or '')
+        assert all(column in (caught.value.allowed or '') for column in ('path', 'modality'))
 
     def test_folders_that_lack_something(self, tmp_path: Path) -> None:
-        with pytest.raises(VireidError, match='none does not exist'):
+        with pytest.raises(MissingFile, match='none'):
             find_images(tmp_path / 'none')
-        with pytest.raises(VireidError, match='has no images') as caught:
+        with pytest.raises(TooFew, match=re.escape(str(tmp_path))) as caught:
             find_images(tmp_path)
-        assert 'visible/ and infrared/' in (caught.value.allowed or '')
-        with pytest.raises(VireidError, match='is a folder'):
+        assert 'infrared/' in (caught.value.allowed or '')
+        with pytest.raises(Conflict, match="'train'"):
             find_images(tmp_path, 'train')
         paint(tmp_path, {VISIBLE: 3})
-        with pytest.raises(VireidError, match='has no infrared images and 3 visible'):
+        with pytest.raises(TooFew, match=r'infrared .*\b3 visible'):
             find_images(tmp_path)
 
     def test_the_place_of_images_nearby_is_told(self, tmp_path: Path) -> None:
         paint(tmp_path / 'train', {VISIBLE: 2, INFRARED: 2})
-        with pytest.raises(VireidError, match=f'give the folder itself: {tmp_path / "train"}'):
+        with pytest.raises(TooFew) as caught:
             find_images(tmp_path)
+        assert str(tmp_path / 'train') in caught.value.todo
         (tmp_path / 'manifest.csv').touch()
-        with pytest.raises(VireidError, match='give the table itself'):
+        with pytest.raises(TooFew) as caught:
             find_images(tmp_path)
+        assert str(tmp_path / 'manifest.csv') in caught.value.todo
 
 
 class TestErrors:
@@ -590,26 +615,24 @@ class TestErrors:
     ) -> None:
         (tmp_path / 'new.pt').write_text('precious')
         for write in (lambda: use(make(), cameras, tmp_path / 'new.pt'), lambda: revert(make(), tmp_path / 'new.pt')):
-            with pytest.raises(VireidError, match=r'new\.pt already exists'):
+            with pytest.raises(AlreadyExists, match=r'new\.pt'):
                 write()
         assert (tmp_path / 'new.pt').read_text() == 'precious'
 
     def test_a_foreign_checkpoint(self, use: Any, cameras: Path, tmp_path: Path) -> None:
         torch.save({'state_dict': {}}, tmp_path / 'foreign.pt')
-        with pytest.raises(VireidError, match='not a checkpoint of vireid'):
+        with pytest.raises(UnsupportedFile, match=r'foreign\.pt'):
             use(tmp_path / 'foreign.pt', cameras, tmp_path / 'new.pt')
-        with pytest.raises(VireidError, match='not a checkpoint of vireid'):
+        with pytest.raises(UnsupportedFile, match=r'foreign\.pt'):
             revert(tmp_path / 'foreign.pt', tmp_path / 'new.pt')
 
-    @pytest.mark.parametrize(
-        ('bad', 'message'), [(b'', '1 of 12 images cannot be read'), (b'no image', 'cannot be read')], ids=str
-    )
+    @pytest.mark.parametrize(('bad', 'fact'), [(b'', '1 of 12 '), (b'no image', r'p1/3\.png')], ids=str)
     def test_an_image_that_cannot_be_read(
-        self, make: Make, use: Any, cameras: Path, tmp_path: Path, bad: bytes, message: str
+        self, make: Make, use: Any, cameras: Path, tmp_path: Path, bad: bytes, fact: str
     ) -> None:
         shutil.copytree(cameras, tmp_path / 'images')
         (tmp_path / 'images/infrared/p1/3.png').write_bytes(bad)
-        with pytest.raises(VireidError, match=message) as caught:
+        with pytest.raises((DamagedFile, UnsupportedFile), match=fact) as caught:
             use(make(), tmp_path / 'images', tmp_path / 'new.pt')
         assert 'infrared/p1/3.png' in caught.value.given
         assert 'skip' not in (caught.value.todo or '')
@@ -617,7 +640,7 @@ class TestErrors:
 
 
 def test_training_does_not_go_on_from_other_statistics():
-    with pytest.raises(VireidError, match=r'a\.pt was adapted to other cameras') as caught:
+    with pytest.raises(UnsupportedFile, match=r'a\.pt') as caught:
         require_same_run(None, {'adapted': {'folder': 'site'}}, 'a.pt')
-    assert '--init a.pt' in str(caught.value)
-    assert 'vireid adapt --revert' in str(caught.value)
+    assert '--init a.pt' in caught.value.todo
+    assert 'adapt --revert' in caught.value.todo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,17 @@ from vireid.cli import main
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import VireidError
+from vireid.errors import (
+    DamagedFile,
+    Mismatch,
+    MissingFile,
+    MissingKey,
+    MissingPackage,
+    NotFinite,
+    UnsafeFile,
+    VireidError,
+    WrongContent,
+)
 from vireid.exchange import features, matlab_features
 from vireid.exchange.matlab_features import MatlabFeatures
 from vireid.plugins.protocols.sysu_official import SYSUOfficial
@@ -320,7 +331,7 @@ class TestNames:
         assert 'other_net, features from' in text
 
     def test_a_misspelt_one_is_corrected(self, folder: Path) -> None:
-        with pytest.raises(VireidError, match="contains no features named 'mime', did you mean 'mine'"):
+        with pytest.raises(MissingFile, match=r"'mime'.*'mine'"):
             matlab_features.load(folder, 'mime')
 
     def test_a_features_file_has_no_names(self, tmp_path: Path, capsys: Any) -> None:
@@ -333,11 +344,11 @@ class TestNames:
 
 
 class TestRefused:
-    def refused(self, folder: Path, *said: str) -> None:
-        with pytest.raises(VireidError) as caught:
+    def refused(self, folder: Path, kind: type[VireidError], *facts: str) -> None:
+        with pytest.raises(kind) as caught:
             matlab_features.load(folder)
-        for text in said:
-            assert text in str(caught.value)
+        for fact in facts:
+            assert fact in str(caught.value)
 
     @pytest.mark.parametrize('files', [[], ['notes.txt', 'mine_cam7.mat', 'mine.mat']])
     def test_a_folder_with_nothing(self, tmp_path: Path, capsys: Any, files: list[str]) -> None:
@@ -351,7 +362,7 @@ class TestRefused:
     def test_a_missing_camera(self, folder: Path) -> None:
         (folder / 'mine_cam4.mat').unlink()
         (folder / 'mine_cam6.mat').unlink()
-        self.refused(folder, 'lacks mine_cam4.mat, mine_cam6.mat')
+        self.refused(folder, MissingFile, 'mine_cam4.mat, mine_cam6.mat')
 
     @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])
@@ -359,30 +370,30 @@ class TestRefused:
         cells = make_cells()
         cells[3, 5][1:, 4] = bad
         folder = write(tmp_path / 'mat', cells, writer=writer)
-        self.refused(folder, 'mine_cam3.mat, identity 5: NaN or infinity in 2 of 3 features, first in image 2')
+        self.refused(folder, NotFinite, 'mine_cam3.mat, identity 5', '2 of 3', 'image 2')
 
     def test_features_of_another_length(self, tmp_path: Path) -> None:
         cells = make_cells()
         cells |= {place: rows[:, :7] for place, rows in cells.items() if place[0] == 4}
         folder = write(tmp_path / 'mat', cells)
-        self.refused(folder, 'mine_cam4.mat, identity 2: features have 7 dimensions, but earlier ones have 8')
+        self.refused(folder, WrongContent, 'mine_cam4.mat, identity 2', ' 7 ', ' 8')
 
     def test_features_of_another_length_within_a_camera(self, tmp_path: Path) -> None:
         cells = make_cells()
         cells[1, 6] = cells[1, 6][:, :1]
         folder = write(tmp_path / 'mat', cells)
-        self.refused(folder, 'mine_cam1.mat, identity 6: features have 1 dimension, but earlier ones have 8')
+        self.refused(folder, WrongContent, 'mine_cam1.mat, identity 6', ' 1 ', ' 8')
 
     def test_features_too_large_to_have_a_length(self, tmp_path: Path) -> None:
         cells = make_cells()
         cells[4, 2][2] = 1e300
-        self.refused(write(tmp_path / 'mat', cells), 'the norm of the feature of cam4/0002/0003.jpg overflows float64')
+        self.refused(write(tmp_path / 'mat', cells), NotFinite, 'cam4/0002/0003.jpg', 'float64')
 
     @pytest.mark.parametrize('content', [np.array(['text']), np.eye(8) * 1j, {'a': 1}, np.ones((2, 2, 2))])
     def test_a_cell_without_a_matrix(self, folder: Path, content: Any) -> None:
         path = folder / 'mine_cam1.mat'
         write_mat(path, [EMPTY, content])
-        self.refused(folder, 'mine_cam1.mat, identity 2: the cell is not a real matrix')
+        self.refused(folder, WrongContent, 'mine_cam1.mat, identity 2')
 
     @pytest.mark.parametrize('inner', [[np.ones((1, 8)), np.ones((2, 8))], [np.ones((1, 8))]])
     def test_a_cell_of_cells(self, folder: Path, inner: list[np.ndarray]) -> None:
@@ -390,7 +401,7 @@ class TestRefused:
         for place, rows in enumerate(inner):
             cells[0, place] = rows
         write_mat(folder / 'mine_cam1.mat', [EMPTY, cells])
-        self.refused(folder, 'mine_cam1.mat, identity 2: the cell is not a real matrix')
+        self.refused(folder, WrongContent, 'mine_cam1.mat, identity 2')
 
     def test_empty_text_and_an_empty_cell_array_are_empty_cells(self, folder: Path) -> None:
         write_mat(folder / 'mine_cam1.mat', [np.array(['']), np.empty((0, 0), dtype=object), np.ones((1, 8))])
@@ -398,11 +409,11 @@ class TestRefused:
 
     def test_more_rows_than_anybody_has_images(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(matlab_features, 'MAX_FEATURES', 30)  # there are 36 on camera 1, of which identity 6 has 12
-        self.refused(folder, 'mine_cam1.mat, identity 6: there are more than 30 features')
+        self.refused(folder, UnsafeFile, 'mine_cam1.mat, identity 6', ' 30 ')
 
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])
     def test_empty_cells_alone(self, tmp_path: Path, writer: Any) -> None:
-        self.refused(write(tmp_path / 'mat', {}, writer=writer), 'all cells are empty')
+        self.refused(write(tmp_path / 'mat', {}, writer=writer), WrongContent, 'mine_cam*.mat')
 
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])
     @pytest.mark.parametrize('part', [0, 0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
@@ -410,35 +421,35 @@ class TestRefused:
         path = write(tmp_path / 'mat', make_cells(), writer=writer) / 'mine_cam2.mat'
         content = path.read_bytes()
         path.write_bytes(content[: int(part * len(content))])
-        self.refused(tmp_path / 'mat', f'{path} is damaged or is not a MATLAB file')
+        self.refused(tmp_path / 'mat', DamagedFile, str(path))
 
     def test_a_file_of_something_else(self, folder: Path) -> None:
         for content in (b'version https://git-lfs.github.com/spec/v1', b'MATLAB 7.3', b'\x89HDF\r\n\x1a\n', bytes(500)):
             (folder / 'mine_cam5.mat').write_bytes(content)
-            self.refused(folder, 'mine_cam5.mat')
+            self.refused(folder, DamagedFile, 'mine_cam5.mat')
 
     def test_no_feature_in_it(self, folder: Path) -> None:
         savemat(folder / 'mine_cam1.mat', {'features': np.ones((2, 2))})
-        self.refused(folder, "mine_cam1.mat: there is no 'feature'", 'allowed: a cell array')
+        self.refused(folder, MissingKey, 'mine_cam1.mat', "'feature'")
 
     @pytest.mark.parametrize('content', [np.ones((3, 8)), {'a': 1}, 'text'])
     def test_a_feature_that_is_no_cell_array(self, folder: Path, content: Any) -> None:
         savemat(folder / 'mine_cam1.mat', {'feature': content})
-        self.refused(folder, "mine_cam1.mat: 'feature' is not a cell array", 'allowed: a cell array')
+        self.refused(folder, WrongContent, 'mine_cam1.mat', "'feature'")
 
     def test_the_same_in_hdf5(self, folder: Path) -> None:
         h5py = pytest.importorskip('h5py')
         path = folder / 'mine_cam1.mat'
-        for name, said in (('features', "there is no 'feature'"), ('feature', "'feature' is not a cell array")):
+        for name, kind in (('features', MissingKey), ('feature', WrongContent)):
             with h5py.File(path, 'w') as file:
                 file[name] = np.ones((3, 8))
-            self.refused(folder, said)
+            self.refused(folder, kind, 'mine_cam1.mat', "'feature'")
         with h5py.File(path, 'w') as file:
             file.create_group('feature')
-        self.refused(folder, "'feature' is not a cell array")
+        self.refused(folder, WrongContent, 'mine_cam1.mat', "'feature'")
         with h5py.File(path, 'w') as file:  # references to nothing
             file.create_dataset('feature', (2, 1), dtype=h5py.ref_dtype)
-        self.refused(folder, 'is damaged or is not a MATLAB file')
+        self.refused(folder, DamagedFile, 'mine_cam1.mat')
 
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])
     def test_a_table_of_cells(self, folder: Path, writer: Any) -> None:
@@ -451,41 +462,41 @@ class TestRefused:
             h5py = pytest.importorskip('h5py')
             with h5py.File(path, 'w') as file:
                 file.create_dataset('feature', (2, 3), dtype=h5py.ref_dtype)
-        self.refused(folder, 'a cell array is ', 'allowed: 1 x N or N x 1')
+        self.refused(folder, WrongContent, 'mine_cam1.mat', '1 x N or N x 1')
 
     def test_matlab_7_3_without_h5py(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(tmp_path / 'mat', make_cells(), writer=write_hdf5)
         monkeypatch.setitem(sys.modules, 'h5py', None)
-        self.refused(tmp_path / 'mat', 'the package h5py is not installed', "pip install 'vireid[matlab]'", "'-v7'")
+        self.refused(tmp_path / 'mat', MissingPackage, 'h5py', 'vireid[matlab]', "'-v7'")
 
     def test_a_list_that_names_others(self, folder: Path) -> None:
         (folder / 'test_id.txt').write_text('1,2,5,6,9')
-        self.refused(folder, f'{folder / "test_id.txt"} lists identities 1, 9, but there are no features of them')
+        self.refused(folder, Mismatch, str(folder / 'test_id.txt'), '1, 9')
 
     def test_a_matlab_file_without_a_list(self, folder: Path) -> None:
         savemat(folder / 'test_id.mat', {'ids': np.array([[2, 6]])})
-        self.refused(folder, 'test_id.mat is damaged or is not a list of identities: there is no variable `id`')
+        self.refused(folder, DamagedFile, 'test_id.mat', '`id`')
 
     @pytest.mark.parametrize('content', ['', '2;5', '0,2', '2.5', '-1'])
     def test_a_list_of_something_else(self, folder: Path, content: str) -> None:
         (folder / 'test_id.txt').write_text(content)
-        self.refused(folder, 'test_id.txt is damaged or is not a list of identities')
+        self.refused(folder, DamagedFile, 'test_id.txt')
 
     def test_a_torn_list(self, folder: Path) -> None:
         (folder / 'test_id.mat').write_bytes(b'MATLAB 5.0')
-        self.refused(folder, 'test_id.mat is damaged or is not a list of identities')
+        self.refused(folder, DamagedFile, 'test_id.mat')
 
 
 class TestPermutation:
     def found(self, folder: Path, path: Path) -> tuple[MatlabFeatures, dict[str, Any]]:
         return matlab_features.load(folder), {'type': 'sysu/official', 'permutation': str(path)}
 
-    def refused(self, folder: Path, path: Path, *said: str) -> None:
+    def refused(self, folder: Path, path: Path, kind: type[VireidError], *facts: str) -> None:
         found, protocol = self.found(folder, path)
-        with pytest.raises(VireidError) as caught:
+        with pytest.raises(kind, match=re.escape(str(path))) as caught:
             found.require_permutation(protocol)
-        for text in said:
-            assert text in str(caught.value)
+        for fact in facts:
+            assert fact in str(caught.value)
 
     def test_one_that_fits_may_know_more_identities(self, folder: Path, tmp_path: Path) -> None:
         more = write_permutation(
@@ -497,7 +508,7 @@ class TestPermutation:
 
     def test_one_of_other_identities(self, folder: Path, tmp_path: Path, capsys: Any) -> None:
         path = write_permutation(tmp_path / 'other', ids=(1, 2, 7))
-        self.refused(folder, path, f'there are features of identities 5, 6, but {path} has no permutation for them')
+        self.refused(folder, path, Mismatch, 'identities 5, 6')
         assert main(['score', str(folder), '--data-root', str(tmp_path / 'other')]) == 2
         assert 'has no permutation' in capsys.readouterr().err
 
@@ -506,32 +517,31 @@ class TestPermutation:
             path = write_permutation(
                 tmp_path / f'p{camera}', lambda c, i, camera=camera: images(c, i) + ((c, i) == (camera, 6))
             )
-            said = f'identity 6 has {has} features on camera {camera}, but {path} permutes {has + 1} images'
-            self.refused(folder, path, said)
+            self.refused(folder, path, Mismatch, 'identity 6', f' {has} ', f'camera {camera}', f' {has + 1} ')
 
     def test_one_of_fewer_images(self, folder: Path, tmp_path: Path) -> None:
         path = write_permutation(tmp_path / 'p', lambda c, i: images(c, i) - ((c, i) == (5, 2)))
-        self.refused(folder, path, 'identity 2 has 12 features on camera 5', 'permutes 11 images')
+        self.refused(folder, path, Mismatch, 'identity 2', ' 12 ', 'camera 5', ' 11 ')
 
     def test_a_camera_without_features_of_an_identity(self, folder: Path, tmp_path: Path) -> None:
         path = write_permutation(tmp_path / 'p', lambda c, i: 4 if (c, i) == (4, 5) else images(c, i))
-        self.refused(folder, path, 'identity 5 has 0 features on camera 4', 'permutes 4 images')
+        self.refused(folder, path, Mismatch, 'identity 5', ' 0 ', 'camera 4', ' 4 ')
 
     def test_one_that_is_something_else(self, folder: Path, tmp_path: Path) -> None:
         path = tmp_path / 'rand_perm_cam.mat'
         path.write_bytes(b'nothing of MATLAB')
-        self.refused(folder, path, 'is damaged or is not a MATLAB file')
+        self.refused(folder, path, DamagedFile)
         savemat(path, {'other': 1})
-        self.refused(folder, path, "there is no 'rand_perm_cam'")
+        self.refused(folder, path, MissingKey, "'rand_perm_cam'")
         cells = np.empty((6, 1), dtype=object)
         cells[:, 0] = [np.ones((2, 2))] * 6
         savemat(path, {'rand_perm_cam': cells})
-        self.refused(folder, path, 'camera 1 has no cell array')
+        self.refused(folder, path, WrongContent, 'camera 1')
         inner = np.empty((6, 1), dtype=object)
         inner[:, 0] = ['text', np.array([EMPTY, np.ones(2)], dtype=object), EMPTY, EMPTY, 'text', np.ones((10, 3))]
         cells[:, 0] = [inner] * 6
         savemat(path, {'rand_perm_cam': cells})
-        self.refused(folder, path, f'there are features of identities 2, 5, but {path} has no permutation for them')
+        self.refused(folder, path, Mismatch, 'identities 2, 5')
 
     def test_other_protocols_read_none(self, folder: Path, tmp_path: Path, capsys: Any) -> None:
         (folder / 'rand_perm_cam.mat').write_bytes(b'nothing of MATLAB')

@@ -18,7 +18,7 @@ from vireid.boundary import checkpoint
 from vireid.boundary.config_text import dump
 from vireid.cli import main
 from vireid.core.config.experiment import Experiment
-from vireid.errors import VireidError
+from vireid.errors import Changed
 from vireid.exchange.publish_record import read_published
 from vireid.launch.launch import train
 from vireid.reporting import result_file
@@ -291,5 +291,5 @@ class TestRefusals:
         (copy / 'model.safetensors').unlink()  # may be kept elsewhere
         assert read_published(copy)['seeds'] == [1, 3]
         (copy / 'README.md').write_text('better')
-        with pytest.raises(VireidError, match='is not what SHA256SUMS lists'):
+        with pytest.raises(Changed, match=r'README\.md'):
             read_published(copy)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, WriteFailed
 from vireid.labeling.journal import Journal, answer
 
 WRITER = """
@@ -69,12 +69,12 @@ def test_a_damaged_line_is_named(tmp_path, line):
     Journal(tmp_path).append(answer('people', ['a']))
     with (tmp_path / 'answers.jsonl').open('a') as file:
         file.write(f'{line}\n')
-    with pytest.raises(VireidError, match=r'answers\.jsonl is damaged .* line 2'):
+    with pytest.raises(DamagedFile, match=r'answers\.jsonl .*line 2'):
         Journal(tmp_path)
 
 
 def test_an_answer_that_cannot_be_saved_is_told(tmp_path):
     (tmp_path / 'answers.jsonl').symlink_to(tmp_path / 'other')
-    with pytest.raises(VireidError, match='cannot be saved'):
+    with pytest.raises(WriteFailed, match=r'answers\.jsonl'):
         Journal(tmp_path).append(answer('people', ['a']))
     assert not (tmp_path / 'other').exists()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from vireid.errors import VireidError
+from vireid.errors import Conflict, WrongValue
 from vireid.labeling.journal import answer
 from vireid.labeling.people import Contradiction
 
@@ -47,23 +49,23 @@ def test_a_proposed_track_that_an_answer_does_not_mention_does_not_come_along(pe
 
 
 @pytest.mark.parametrize(
-    ('before', 'given', 'message'),
+    ('before', 'given', 'fact'),
     [
-        ([], answer('people', 'b', same=['c']), 'b and c overlap in time in one camera'),
-        ([answer('people', 'a', different=['x'])], answer('people', 'a', same=['x']), 'a and x show different people'),
-        ([answer('people', 'a', different=['x'])], answer('people', 'y', same=['a', 'x']), 'a and x show different'),
-        ([answer('people', 'a', same=['x'])], answer('people', 'a', different=['x']), 'x shows the same person'),
+        ([], answer('people', 'b', same=['c']), r'\bb and c\b'),
+        ([answer('people', 'a', different=['x'])], answer('people', 'a', same=['x']), r'\ba and x\b'),
+        ([answer('people', 'a', different=['x'])], answer('people', 'y', same=['a', 'x']), r'\ba and x\b'),
+        ([answer('people', 'a', same=['x'])], answer('people', 'a', different=['x']), r'\bx\b'),
         (
             [answer('name', 'a', name='anna'), answer('name', 'x', name='ben')],
-            answer('people', 'a', same=['x']), 'one person would have two names, anna and ben',
+            answer('people', 'a', same=['x']), 'anna and ben',
         ),
     ],
 )  # fmt: skip
-def test_an_answer_that_contradicts_is_refused_until_it_is_confirmed(people, before, given, message):
+def test_an_answer_that_contradicts_is_refused_until_it_is_confirmed(people, before, given, fact):
     for earlier in before:
         people.apply(earlier)
     state = names(people)
-    with pytest.raises(Contradiction, match=message):
+    with pytest.raises(Contradiction, match=fact):
         people.apply(given)
     assert names(people) == state
     people.apply({**given, 'despite': True})
@@ -88,13 +90,14 @@ def test_a_name_is_of_one_person(people):
     people.apply(answer('people', 'a', same=['x']))
     assert names(people)['a', 'x'] == 'Anna'
     for taken in ('anna', 'Anna'):
-        with pytest.raises(VireidError, match='a person is already named Anna'):
+        with pytest.raises(Conflict, match='Anna') as caught:
             people.apply(answer('name', 'b', name=taken))
+        assert not isinstance(caught.value, Contradiction)
     people.apply(answer('name', 'ax', name='Anne'))
     assert names(people)['a', 'x'] == 'Anne'
 
 
 @pytest.mark.parametrize('name', ['', ' ', '=1+1', '-x', '@x', 'a/b', '..', 'a\nb', 'x' * 61, '<b>'])
 def test_a_name_is_a_plain_name(people, name):
-    with pytest.raises(VireidError, match='the name is'):
+    with pytest.raises(WrongValue, match=re.escape(repr(name.strip()[:60]))):
         people.apply(answer('name', 'a', name=name))

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import vireid
-from vireid.errors import VireidError
+from vireid.errors import MissingFile, TooFew, WrongValue
 from vireid.search.gallery import find_gallery
 
 PLUGIN = faults.__file__
@@ -58,20 +58,20 @@ def test_the_order_is_that_of_the_images_though_modalities_are_embedded_apart(em
 
 
 @pytest.mark.parametrize(
-    ('images', 'modality', 'message'),
+    ('images', 'modality', 'kind', 'fact'),
     [
-        ([], None, 'no images to embed'),
-        ([np.zeros((4, 4, 3))], None, 'an image is ndarray float64'),
-        ([np.zeros((4, 4, 4), dtype=np.uint8)], None, r'uint8 \(4, 4, 4\)'),
-        (torch.zeros(1, 3, 8, 8), None, 'float tensor of shape'),
-        ([7], None, 'an image is int'),
-        ('none.jpg', None, 'does not exist'),
-        ([np.zeros((4, 4, 3), dtype=np.uint8)], 'thermal', "modality is 'thermal'"),
-        ([Image.new('CMYK', (4, 4))], None, "mode 'CMYK'"),
+        ([], None, TooFew, '.'),
+        ([np.zeros((4, 4, 3))], None, WrongValue, 'ndarray float64'),
+        ([np.zeros((4, 4, 4), dtype=np.uint8)], None, WrongValue, r'uint8 \(4, 4, 4\)'),
+        (torch.zeros(1, 3, 8, 8), None, WrongValue, r'\(1, 3, 8, 8\)'),
+        ([7], None, WrongValue, r'\bint\b'),
+        ('none.jpg', None, MissingFile, r'none\.jpg'),
+        ([np.zeros((4, 4, 3), dtype=np.uint8)], 'thermal', WrongValue, "'thermal'"),
+        ([Image.new('CMYK', (4, 4))], None, WrongValue, "'CMYK'"),
     ],
 )
-def test_what_it_refuses(embedder, images, modality, message):
-    with pytest.raises(VireidError, match=message):
+def test_what_it_refuses(embedder, images, modality, kind, fact):
+    with pytest.raises(kind, match=fact):
         embedder.embed(images, modality)
 
 

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.search.features_file import write_features
 
 FEATURES = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -46,5 +46,5 @@ def test_safetensors(tmp_path):
 
 
 def test_another_suffix_is_refused_before_anything_is_computed(tmp_path):
-    with pytest.raises(VireidError, match=r"the suffix '\.h5'"):
+    with pytest.raises(WrongValue, match=r"'\.h5'"):
         write_features(tmp_path / 'a.h5', FEATURES, COLUMNS, ABOUT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -18,7 +19,19 @@ import pytest
 from PIL import Image
 
 import vireid
-from vireid.errors import VireidError
+from vireid.errors import (
+    AlreadyExists,
+    Changed,
+    Conflict,
+    DamagedFile,
+    InUse,
+    Mismatch,
+    NotReady,
+    UnknownName,
+    UnsafeFile,
+    UnsupportedFile,
+    WrongValue,
+)
 from vireid.runtime.lock import exclusive
 from vireid.search import building
 from vireid.search.building import build
@@ -146,7 +159,7 @@ def test_an_unreadable_image_is_told_and_left_out(make, gallery):
     (gallery / 'cam1/broken.jpg').unlink()
     for image in gallery.rglob('*0.jpg'):
         image.write_bytes(b'')
-    with pytest.raises(VireidError, match='none of the images can be read, for example: '):
+    with pytest.raises(DamagedFile, match=r'\.(jpg|png)'):
         make()
 
 
@@ -177,7 +190,7 @@ def test_a_killed_build_goes_on_where_it_was(make, gallery, tmp_path, checkpoint
     arguments = [str(gallery), str(tmp_path / 'index'), str(checkpoint)]
     done = subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    with pytest.raises(VireidError, match=r'has no index\.json, so it is not a finished index'):
+    with pytest.raises(NotReady, match=r'index\.json'):
         Index.open(tmp_path / 'index')
     update, index = make()
     assert (update.embedded, len(embedded), len(index)) == (6, 6, 12)
@@ -200,26 +213,26 @@ def test_an_index_belongs_to_one_checkpoint_and_one_gallery(make, gallery, tmp_p
     root, found = find_gallery(gallery)
     other = vireid.load(checkpoint, plugins=[PLUGIN])
     next(other.model.parameters()).data.mul_(2)
-    with pytest.raises(VireidError, match=r'was built with another checkpoint, .*; their embeddings cannot be'):
+    with pytest.raises(Mismatch, match=re.escape(str(checkpoint))):
         build(tmp_path / 'index', root, found, other, checkpoint='other.pt')
-    with pytest.raises(VireidError, match=r'is the index of .*, not of'):
+    with pytest.raises(Mismatch, match=re.escape(str(root / 'cam1'))):
         build(tmp_path / 'index', root / 'cam1', found, embedder, checkpoint=str(checkpoint))
     content = json.loads((tmp_path / 'index/index.json').read_text())
     (tmp_path / 'index/index.json').write_text(json.dumps({**content, 'digest': 'other'}))
-    with pytest.raises(VireidError, match=r'is not the checkpoint that .* was built with'):
+    with pytest.raises(Mismatch, match=re.escape(str(checkpoint))):
         _ = Index.open(tmp_path / 'index', plugins=[PLUGIN]).embedder
 
 
 def test_one_process_at_a_time_updates_it(make, tmp_path):
     make()
-    with exclusive(tmp_path / 'index'), pytest.raises(VireidError, match='another process is writing to'):
+    with exclusive(tmp_path / 'index'), pytest.raises(InUse, match=re.escape(str(tmp_path))):
         make()
 
 
 def test_a_folder_with_other_files_is_not_touched(make, tmp_path):
     (tmp_path / 'index').mkdir()
     (tmp_path / 'index/thesis.tex').write_text('x')
-    with pytest.raises(VireidError, match='holds other files, such as thesis'):
+    with pytest.raises(AlreadyExists, match='thesis'):
         make()
 
 
@@ -228,12 +241,12 @@ def test_an_image_is_shown_only_with_the_content_that_was_indexed(make, gallery)
     entry = index.entries.all()[0]
     np.testing.assert_array_equal(index.image(entry.row), np.array(Image.open(gallery / entry.path).convert('RGB')))
     Image.new('RGB', (8, 8)).save(gallery / entry.path)
-    with pytest.raises(VireidError, match='changed since it was indexed'):
+    with pytest.raises(Changed, match=re.escape(entry.path)):
         index.image(entry.row)
     (gallery / entry.path).unlink()
-    with pytest.raises(VireidError, match='cannot be read'):
+    with pytest.raises(DamagedFile, match=re.escape(entry.path)):
         index.image(entry.row)
-    with pytest.raises(VireidError, match='has no image 99'):
+    with pytest.raises(UnknownName, match=' 99'):
         index.image(99)
 
 
@@ -241,7 +254,7 @@ def test_a_truncated_index_is_refused(make, tmp_path):
     make()
     file = tmp_path / 'index/embeddings.f16'
     os.truncate(file, file.stat().st_size - 1)
-    with pytest.raises(VireidError, match='is truncated'):
+    with pytest.raises(DamagedFile, match=r'embeddings\.f16'):
         Index.open(tmp_path / 'index')
 
 
@@ -260,7 +273,7 @@ def test_a_foreign_table_is_refused(make, tmp_path, statement):
     db.execute(statement)
     db.commit()
     db.close()
-    with pytest.raises(VireidError):
+    with pytest.raises((DamagedFile, UnsupportedFile)):
         Index.open(tmp_path / 'index', plugins=[PLUGIN]).search(vector)
 
 
@@ -268,7 +281,7 @@ def test_a_foreign_table_is_refused(make, tmp_path, statement):
 def test_a_damaged_table_is_refused(make, tmp_path, garbage):
     make()
     (tmp_path / 'index/images.sqlite').write_bytes(garbage)
-    with pytest.raises(VireidError):
+    with pytest.raises(DamagedFile):
         len(Index.open(tmp_path / 'index'))
 
 
@@ -289,7 +302,7 @@ def test_a_wrong_description_is_refused(make, tmp_path, change):
     make()
     path = tmp_path / 'index/index.json'
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(VireidError):
+    with pytest.raises((DamagedFile, UnsupportedFile)):
         Index.open(tmp_path / 'index')
 
 
@@ -319,23 +332,23 @@ def test_names_with_markup_control_characters_and_bytes_that_are_not_utf_8(make,
 
 
 @pytest.mark.parametrize(
-    ('where', 'message'),
+    ('where', 'kind', 'fact'),
     [
-        (Where(cameras=('33',)), "has no camera '33'"),
-        (Where(after=datetime(2027, 1, 1), before=datetime(2026, 1, 1)), 'is later than'),
+        (Where(cameras=('33',)), UnknownName, "'33'"),
+        (Where(after=datetime(2027, 1, 1), before=datetime(2026, 1, 1)), Conflict, '2027-01-01.*2026-01-01'),
     ],
 )
-def test_filters_that_cannot_match(make, where, message):
+def test_filters_that_cannot_match(make, where, kind, fact):
     _, index = make()
-    with pytest.raises(VireidError, match=message):
+    with pytest.raises(kind, match=fact):
         index.require_known(where)
 
 
 def test_wrong_queries(make):
     _, index = make()
-    with pytest.raises(VireidError, match='top is 0'):
+    with pytest.raises(WrongValue, match=r'^top .*\b0\b'):
         index.search(index.vector(0)[None], top=0)
-    with pytest.raises(VireidError, match='queries of shape'):
+    with pytest.raises(Mismatch, match=re.escape(str(index.vector(0).shape))):
         index.search(index.vector(0))
 
 
@@ -354,7 +367,7 @@ def test_nothing_is_written_through_a_link_in_a_received_folder(gallery, embedde
     folder.mkdir()
     (folder / name).symlink_to(elsewhere)
     root, found = find_gallery(gallery)
-    with pytest.raises(VireidError, match='leads out of its folder'):
+    with pytest.raises(UnsafeFile, match=re.escape(name)):
         build(folder, root, found, embedder, checkpoint=str(checkpoint))
     assert not elsewhere.exists()
 
@@ -366,7 +379,7 @@ def test_embeddings_that_would_beat_every_other_are_refused(make, tmp_path, embe
     vectors = np.fromfile(index.vectors_file, dtype=np.float16).reshape(-1, index.about['length'])
     vectors[3] = (vectors[3] * value) if value == 50 else value * np.sign(query[0])
     vectors.tofile(index.vectors_file)
-    with pytest.raises(VireidError, match=r'embeddings\.f16 is damaged: its embeddings do not have norm 1'):
+    with pytest.raises(DamagedFile, match=r'embeddings\.f16'):
         Index.open(tmp_path / 'index', plugins=[PLUGIN]).search(query)
 
 
@@ -382,5 +395,5 @@ def test_values_that_the_table_cannot_have_are_an_error(make, tmp_path, change, 
     _, index = make()
     with sqlite3.connect(tmp_path / 'index/images.sqlite') as db:
         db.execute(f'UPDATE images SET {change} WHERE row = 0')
-    with pytest.raises(VireidError, match=r'images\.sqlite cannot be read'):
+    with pytest.raises(DamagedFile, match=r'images\.sqlite'):
         use(index)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from PIL import Image
 
-from vireid.errors import VireidError
+from vireid.errors import NoMatch, WrongValue
 from vireid.search.times import find_time, parse_time
 
 NIGHT = datetime(2026, 11, 29, 22, 41, 5)
@@ -93,7 +93,7 @@ def test_a_pattern(pattern, name, tmp_path):
 
 
 def test_a_pattern_that_does_not_match_is_an_error_that_names_the_file(tmp_path):
-    with pytest.raises(VireidError, match=r"0001\.jpg: its name does not match --time-pattern 'cam_%Y'"):
+    with pytest.raises(NoMatch, match=r"0001\.jpg.*'cam_%Y'"):
         find_time(tmp_path / '0001.jpg', 'cam_%Y')
 
 
@@ -103,11 +103,11 @@ def test_iso_times_and_zones():
     assert parse_time('2026-11-29T22:41:05+00:00', 'x') == NIGHT.astimezone().replace(tzinfo=None) + (
         NIGHT.astimezone().utcoffset() or NIGHT - NIGHT
     )
-    with pytest.raises(VireidError, match="table, line 3: time is '22:41 Uhr'"):
+    with pytest.raises(WrongValue, match=r"table, line 3: time .*'22:41 Uhr'"):
         parse_time('22:41 Uhr', 'table, line 3: time')
 
 
 @pytest.mark.parametrize('text', ['0001-01-01T00:00:00+14:00', '9999-12-31T23:59:59-14:00'])
 def test_a_time_that_another_zone_does_not_have(text):
-    with pytest.raises(VireidError, match='--after is'):
+    with pytest.raises(WrongValue, match='--after'):
         parse_time(text, '--after')

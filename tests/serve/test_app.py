@@ -110,18 +110,18 @@ def test_numbers_that_do_not_exist(client):
 
 
 @pytest.mark.parametrize(
-    ('query', 'message'),
+    ('query', 'fact'),
     [
-        ('top=0', 'top is'), ('top=1000000', 'top is'), ('top=x', 'top is'), ('camera=9', 'has no camera'),
-        ('after=noon', 'after is'), ('modality=thermal', 'modality is'), ('among=thermal', 'among is'),
-        ('among=infrared', 'has no infrared images'),
-        ('after=2027-01-01&before=2026-01-01', 'later'),
+        ('top=0', "top is '0'"), ('top=1000000', "top is '1000000'"), ('top=x', "top is 'x'"), ('camera=9', "'9'"),
+        ('after=noon', "after is 'noon'"), ('modality=thermal', "modality is 'thermal'"),
+        ('among=thermal', "among is 'thermal'"), ('among=infrared', 'infrared'),
+        ('after=2027-01-01&before=2026-01-01', '2027-01-01'),
     ],
 )  # fmt: skip
-def test_wrong_filters_are_explained(client, infrared, query, message):
+def test_wrong_filters_are_explained(client, infrared, query, fact):
     response = client.post(f'/search?{query}', content=infrared)
     assert response.status_code == 400
-    assert message in response.json()['error']
+    assert fact in response.json()['error']
 
 
 def test_a_label_is_saved_and_cannot_be_a_formula(client, index):
@@ -251,7 +251,7 @@ def test_an_image_that_fails_in_an_unknown_way_is_told_to_be_damaged(client, inf
 def test_an_upload_that_is_too_large_is_refused_before_it_is_read(client, monkeypatch):
     monkeypatch.setattr(served.read_body, '__defaults__', (1000,))
     response = client.post('/search', content=bytes(2000))
-    assert 'more than 1,000 bytes' in response.json()['error']
+    assert '1,000' in response.json()['error']
 
     def endless():
         for _ in range(10_000):

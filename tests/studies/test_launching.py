@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.config.same_run import changes
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, InUse, VireidError, WrongContent
 from vireid.launcher_types import JobState
 from vireid.plugin_manager.manager import create_manager
 from vireid.runtime.signals import Interrupted
@@ -86,41 +87,44 @@ def test_finished_runs_are_not_launched(jobs, finished, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('status', 'output', 'reason'),
+    ('status', 'output', 'fact'),
     [
         (2, 'step 3\nerror: no space\n  next:    free some\n', 'no space next: free some'),
         (1, 'Traceback (most recent call last):\nValueError: odd\n', 'ValueError: odd'),
         (1, 'torch.OutOfMemoryError: CUDA out of memory\n', 'torch.OutOfMemoryError: CUDA out of memory'),
-        (-9, 'step 3\n', 'killed; if memory ran out, run fewer at once: --jobs'),
-        (137, 'error: an earlier one\n', 'killed; if memory ran out, run fewer at once: --jobs'),
-        (-15, 'step 3\n', 'stopped by signal 15'),
-        (143, 'stopped; repeat the same command to resume\n', 'stopped by signal 15'),
-        (7, '', 'ended with status 7'),
+        (-9, 'step 3\n', '--jobs'),
+        (137, 'error: an earlier one\n', '--jobs'),
+        (-15, 'step 3\n', ' 15 '),
+        (143, 'stopped; repeat the same command to resume\n', ' 15 '),
+        (7, '', ' 7 '),
     ],
 )
-def test_a_failure_is_told_and_the_others_are_finished(jobs, finished, tmp_path, status, output, reason):
+def test_a_failure_is_told_and_the_others_are_finished(jobs, finished, tmp_path, status, output, fact):
     with pytest.raises(VireidError) as error:
         finish_all(jobs, Instant((0, ''), (status, output), (0, '')), tmp_path)
     place = tmp_path / 's1' / 'output.log'
-    assert error.value.given == f'1 of 3 runs failed:\n    s1: {reason} (see {place})'
-    assert error.value.todo == 'fix the cause, and repeat the same command; it keeps finished runs'
+    first, second = error.value.given.split('\n')
+    assert '1 of 3 ' in first
+    assert second.startswith('    s1: ')
+    assert fact in second
+    assert str(place) in second
     assert finished == ['s0', 's2']
 
 
 def test_without_a_launcher_too_a_failed_run_does_not_stop_the_others(jobs, monkeypatch, tmp_path):
     def finish(job, *_, **__):
         if job.label == 's0':
-            raise VireidError('it is broken', todo='mend it')
+            raise VireidError('broken', todo='mend')
         return {'label': job.label}
 
     said = []
     monkeypatch.setattr(launching, 'finish', finish)
-    with pytest.raises(VireidError, match='1 of 3 runs failed:\n    s0: it is broken'):
+    with pytest.raises(VireidError, match=r'1 of 3 .*\n    s0: broken'):
         finish_all(jobs, None, tmp_path, log=said.append)
     assert said == ['s0: failed']
     with pytest.raises(VireidError) as error:
         finish_all(jobs[:1], None, tmp_path)
-    assert (error.value.given, error.value.todo) == ('it is broken', 'mend it')  # alone, it is the error
+    assert (error.value.given, error.value.todo) == ('broken', 'mend')  # alone, it is the error
 
 
 def test_ctrl_c_stops_all_and_waits_until_they_have_saved(jobs, finished, tmp_path):
@@ -149,7 +153,7 @@ def test_ctrl_c_leaves_what_goes_on_without_this_process(jobs, finished, tmp_pat
 def test_two_commands_cannot_use_one_folder(jobs, finished, tmp_path):
     from vireid.runtime.lock import exclusive
 
-    with exclusive(tmp_path), pytest.raises(VireidError, match='another process is writing to'):
+    with exclusive(tmp_path), pytest.raises(InUse, match=re.escape(str(tmp_path))):
         finish_all(jobs, Instant((0, ''), (0, ''), (0, '')), tmp_path)
 
 
@@ -178,7 +182,7 @@ def test_a_command_describes_its_run(make_small, small_sysu, tmp_path, finished)
 def test_a_damaged_description_is_refused(tmp_path):
     for text in ('{}', 'plugins: []\ndisabled: []\nruns: []\ndata_may_move: true', 'plugins: 3'):
         (tmp_path / 'job.yaml').write_text(text)
-        with pytest.raises(VireidError, match=r'job\.yaml'):
+        with pytest.raises((DamagedFile, WrongContent), match=r'job\.yaml'):
             read_job(tmp_path / 'job.yaml')
 
 

@@ -22,7 +22,7 @@ import walking
 from PIL import Image
 
 from vireid.cli import main
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, Changed, InUse, Mismatch, UnsafeFile
 from vireid.video import cropping, folder
 from vireid.video.cropping import Settings, crop_video
 from vireid.video.folder import open_folder
@@ -193,12 +193,12 @@ def test_any_file_name(write, tmp_path, name):
 def test_other_settings_for_one_video_are_refused(write, tmp_path):
     path, out = write(), tmp_path / 'out'
     crop(path, out)
-    with pytest.raises(VireidError, match=r'was cropped into .* with camera 3, not 4'):
+    with pytest.raises(Changed, match=r'camera 3, .*4'):
         crop(path, out, settings=Settings('visible', 4, 1, False, 20, {'type': 'Stub'}))
-    with pytest.raises(VireidError, match='with start 2026-11-29T22:41:05, not 2027'):
+    with pytest.raises(Changed, match=r'start 2026-11-29T22:41:05, .*2027'):
         crop(path, out, start=START.replace(year=2027))
     write(times=range(30))
-    with pytest.raises(VireidError, match='has changed since it was cropped'):
+    with pytest.raises(Changed, match=re.escape(str(path))):
         crop(path, out)
 
 
@@ -206,26 +206,26 @@ def test_a_table_that_was_changed_is_refused(write, tmp_path):
     path, out = write(), tmp_path / 'out'
     crop(path, out)
     (out / 'crops.csv').write_text((out / 'crops.csv').read_text().replace('visible', 'infrared'))
-    with pytest.raises(VireidError, match=r'crops\.csv was changed by another program'):
+    with pytest.raises(Changed, match=r'crops\.csv'):
         crop(path, out)
 
 
 def test_a_folder_with_another_table_is_refused(write, tmp_path):
     (tmp_path / 'crops.csv').write_text('path,name\n')
-    with pytest.raises(VireidError, match=r'a crops\.csv that `vireid crops` did not write'):
+    with pytest.raises(AlreadyExists, match=r'crops\.csv'):
         crop(write(), tmp_path)
 
 
 @pytest.mark.parametrize(
-    ('bad', 'said'),
+    ('bad', 'fact'),
     [
-        (lambda images: [], 'returned 0 results for'),
-        (lambda images: detect(images, (4, 4, float('nan'), 60)), 'or not finite'),
-        (lambda images: [(torch.ones(1, 5), torch.ones(1)) for _ in images], r'boxes of shape \(1, 5\)'),
+        (lambda images: [], r'\b0 results'),
+        (lambda images: detect(images, (4, 4, float('nan'), 60)), r'\(1, 4\)'),
+        (lambda images: [(torch.ones(1, 5), torch.ones(1)) for _ in images], r'\(1, 5\)'),
     ],
 )
-def test_a_detector_that_returns_something_else(write, tmp_path, bad, said):
-    with pytest.raises(VireidError, match=said):
+def test_a_detector_that_returns_something_else(write, tmp_path, bad, fact):
+    with pytest.raises(Mismatch, match=fact):
         crop(write(), tmp_path / 'out', bad)
 
 
@@ -309,7 +309,7 @@ def test_other_files_and_links_in_the_folder_stay(write, tmp_path):
 
 
 def test_one_process_writes_to_a_folder(tmp_path):
-    with open_folder(tmp_path), pytest.raises(VireidError, match='another process is writing'), open_folder(tmp_path):
+    with open_folder(tmp_path), pytest.raises(InUse, match=re.escape(str(tmp_path))), open_folder(tmp_path):
         pass
 
 
@@ -370,6 +370,6 @@ def test_nothing_is_written_through_a_link_in_a_received_folder(write, tmp_path)
     out.mkdir()
     elsewhere.mkdir()
     (out / 'visible').symlink_to(elsewhere)
-    with pytest.raises(VireidError, match='leads out of its folder'):
+    with pytest.raises(UnsafeFile, match='visible'):
         crop(write('a.mp4'), out, follow)
     assert not list(elsewhere.rglob('*.jpg'))

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the tables; returns the exit status, 130 after Ctrl-C."""
     from vireid.launch.rank_output import quiet_others
     from vireid.studies import reproduction
-    from vireid.studies.paper_plan import plan_paper
+    from vireid.studies.reproduction import plan_paper
     from vireid.studies.reproduction_estimate import confirm, require_comparable
     from vireid.studies.resumable import run_resumable
 

@@ -22,7 +22,7 @@ from vireid.core.data.images import decoder
 from vireid.core.data.loader import Batches, default_workers
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Modality
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, DamagedFile, UnsupportedFile, VireidError
 from vireid.exchange.models import load
 from vireid.exchange.norm_statistics import augmented, balanced_batches, estimate_norms, find_norms
 from vireid.exchange.unlabeled_images import find_images
@@ -127,7 +127,7 @@ def adapt(
     try:
         check_images(settings, (), samples, lambda done, total: on_progress('checking images', done, total))
     except VireidError as error:
-        raise VireidError(error.given, todo='replace or remove them') from error
+        raise type(error)(error.given, todo='replace or remove them') from error
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
     size, decode = experiment.evaluation.batch_size, decoder(settings)
@@ -176,9 +176,9 @@ def revert(checkpoint: str | Path, out: str | Path) -> str:
     content = checkpoints.load(checkpoint)
     before = content.get('before_adapting')
     if not isinstance(before, dict) or not isinstance(content.get('adapted'), dict):
-        raise VireidError(f'{checkpoint} was not adapted', allowed='files that `vireid adapt` wrote')
+        raise UnsupportedFile(f'{checkpoint} was not adapted', allowed='files that `vireid adapt` wrote')
     if not all(name in content['model'] and content['model'][name].shape == t.shape for name, t in before.items()):
-        raise VireidError(f'{checkpoint} is damaged: its statistics from before adaptation do not match its weights')
+        raise DamagedFile(f'{checkpoint} is damaged: its statistics from before adaptation do not match its weights')
     weights, chosen = _origin(content), content['adapted'].get('chosen', '')
     content['model'] = {**content['model'], **before}
     for key in ('adapted', 'before_adapting', 'chosen'):
@@ -209,11 +209,11 @@ def _kept(model: nn.Module, content: Mapping[str, Any], frozen: Sequence[str], s
     return kept
 
 
-def _nothing_to_estimate(checkpoint: str | Path, kept: Sequence[str]) -> VireidError:
+def _nothing_to_estimate(checkpoint: str | Path, kept: Sequence[str]) -> UnsupportedFile:
     given = f'the embedding of {checkpoint} has no statistics'
     if kept:
         given = f'no statistics of {checkpoint} can be re-estimated: {"; ".join(kept)}'
-    return VireidError(
+    return UnsupportedFile(
         given,
         allowed='BatchNorm layers not frozen by training.freeze, or necks fitted without labels (ModalityCentering)',
         todo='use the checkpoint as it is',
@@ -264,4 +264,4 @@ def _numbers(images: Mapping[Modality, int]) -> str:
 
 def _require_new(out: Path) -> None:
     if out.exists():
-        raise VireidError(f'{out} already exists', todo='choose another file with -o')
+        raise AlreadyExists(f'{out} already exists', todo='choose another file with -o')

@@ -16,7 +16,7 @@ from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.training.state import state_of, versions
 from vireid.core.types import Progress, Sample
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, NotReady
 from vireid.interfaces import Dataset, Model
 from vireid.launch.contents import content_numbers, require_no_twins, require_unseen
 from vireid.launch.data_name import data_name
@@ -141,14 +141,14 @@ def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Ev
     settings = experiment.training
     if experiment.stages and settings.init is None:
         given = f'stages: {", ".join(experiment.stages)} must be trained first'
-        raise VireidError(given, todo='run vireid train, and set training.init to the checkpoint of the last stage')
+        raise NotReady(given, todo='run vireid train, and set training.init to the checkpoint of the last stage')
     if settings.init is not None:
         fresh = settings.init_except
         seen = initialize_from(model, settings.init, settings.init_partial, identities=identities, fresh=fresh)[1]
         numbers = content_numbers(evaluator.samples, experiment.images, evaluator.read)
         require_unseen(evaluator.samples, seen, f'training.init: {settings.init}', numbers)
     if free:
-        raise VireidError(
+        raise NotReady(
             f'{experiment.model.get("type", "the model")} has trainable parameters, such as {free[0]}',
             todo="give a checkpoint, vireid test CONFIG CHECKPOINT, or freeze all parameters, training.freeze=['*']",
         )
@@ -159,11 +159,11 @@ def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str,
     """Raises if a checkpoint would be scored on identities or images that it was trained on.
 
     Raises:
-        VireidError: if it was trained on another split of this dataset, or on some of the test images.
+        Mismatch: if it was trained on another split of this dataset, or on some of the test images.
     """
     split, trained_on = Dataset.split_name(dataset), content.get('split', '')
     if content['config'].get('dataset', {}).get('type') == experiment.dataset['type'] and trained_on != split:
-        raise VireidError(
+        raise Mismatch(
             f'{source} was trained on {trained_on or "the only split"}, but the test is {split or "the only split"}: '
             'test identities may have been in training',
             todo='score it on its own split with --split',

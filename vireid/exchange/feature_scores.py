@@ -12,7 +12,7 @@ from vireid.core.registry.components import Components
 from vireid.core.scoring import results
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.results import Results
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Conflict, MissingKey, UnknownKey, WrongValue, did_you_mean
 from vireid.exchange import features, matlab_features
 from vireid.exchange.features import SavedFeatures
 from vireid.exchange.matlab_features import MatlabFeatures
@@ -33,7 +33,7 @@ def load(path: Path, name: str | None = None, root: str | None = None) -> SavedF
     if path.is_dir():
         return matlab_features.load(path, name, root)
     if name:
-        raise VireidError(f'--name {name}: {path} is not a folder', todo='remove --name')
+        raise Conflict(f'--name {name}: {path} is not a folder', todo='remove --name')
     saved = features.load(path)
     if root:
         saved.root = root
@@ -62,19 +62,19 @@ def score_config(
     for option in options:
         section = option.partition('=')[0].split('.')[0].strip()
         if section not in config:
-            raise VireidError(
+            raise UnknownKey(
                 f'option {option!r}: unknown section {section!r}{did_you_mean(section, config)}',
                 allowed=', '.join(f'{key}...' for key in config),
             )
         if option.startswith('evaluation.rerank.') and not rerank:
-            raise VireidError(f'option {option!r} has no effect without re-ranking', todo='add --rerank')
+            raise MissingKey(f'option {option!r} has no effect without re-ranking', todo='add --rerank')
         override(config, option)
     evaluation = config['evaluation']
     if not isinstance(evaluation, dict):
-        raise VireidError(f'evaluation is {evaluation!r}', allowed='a dict, such as dict(rerank=...)')
+        raise WrongValue(f'evaluation is {evaluation!r}', allowed='a dict, such as dict(rerank=...)')
     unknown = set(evaluation) - {'rerank', 'ties'}
     if unknown:
-        raise VireidError(
+        raise UnknownKey(
             f'evaluation.{min(unknown)} has no effect: the embeddings are already computed',
             allowed='evaluation.rerank, evaluation.ties',
         )

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
-from vireid.boundary.reading import RECORD, duplicate, load_arrays, parse_json, reads, reason
+from vireid.boundary.reading import RECORD, duplicate, load_arrays, parse_json, reads
 from vireid.boundary.writing import open_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import thaw
@@ -21,7 +21,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
-from vireid.errors import VireidError
+from vireid.errors import UnknownName, UnsafeFile, UnsupportedFile, WriteFailed, WrongContent
 from vireid.interfaces import Dataset
 from vireid.runtime.processes import world
 
@@ -47,10 +47,10 @@ class SavedFeatures:
         """Returns the samples of the test split.
 
         Raises:
-            VireidError: for any other split.
+            UnknownName: for any other split.
         """
         if name != 'test':
-            raise VireidError(f'a features file has no split {name!r}', allowed='test')
+            raise UnknownName(f'a features file has no split {name!r}', allowed='test')
         return self.embeddings.samples
 
 
@@ -67,7 +67,7 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
         root: the folder of the dataset; None keeps the paths as they are.
 
     Raises:
-        VireidError: if the file cannot be written.
+        WriteFailed: if the file cannot be written.
     """
     path = Path(path)
     samples = embeddings.samples
@@ -85,7 +85,7 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
         with open_whole(path, sync=True) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
-        raise VireidError(
+        raise WriteFailed(
             f'cannot write features to {path}: {error}', todo='free some space or fix the permissions'
         ) from error
 
@@ -100,7 +100,7 @@ def save_results(path: str | Path, experiment: Experiment, source: str | Path | 
         results: the results of `score_checkpoint(..., whole_split=True)`.
 
     Raises:
-        VireidError: if the file cannot be written.
+        WriteFailed: if the file cannot be written.
     """
     dataset = experiment.build_dataset()
     about = {
@@ -122,17 +122,17 @@ def require_writable(path: str | Path) -> None:
     """Checks that a features file can be written.
 
     Raises:
-        VireidError: if the path is a folder or is not writable.
+        WriteFailed: if the path is a folder or is not writable.
     """
     path = Path(path)
     if path.is_dir():
-        raise VireidError(f'{path} is a folder', allowed='a file name, such as features.npz')
+        raise WriteFailed(f'{path} is a folder', allowed='a file name, such as features.npz')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise VireidError(f'cannot write features to {path}: {error}', todo='choose another file') from error
+        raise WriteFailed(f'cannot write features to {path}: {error}', todo='choose another file') from error
 
 
 class _About(TypedDict, total=False):
@@ -154,7 +154,7 @@ class _Named(TypedDict):
     type: str
 
 
-@reads('a features file', '*.npz', allowed='a file written by `vireid test --save-features`')
+@reads('a features file', '*.npz', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE')
 def load(path: str | Path) -> SavedFeatures:
     """Reads a features file without executing anything in it.
 
@@ -162,43 +162,33 @@ def load(path: str | Path) -> SavedFeatures:
         VireidError: if the file is missing, damaged, or not a features file.
     """
     path = Path(path)
-    try:
-        arrays = load_arrays(path)
-        about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about']), RECORD))
-        kinds = {'paths': 'U', 'identities': 'iu', 'cameras': 'iu', 'modalities': 'U'}
-        if any(arrays[key].ndim != 1 or arrays[key].dtype.kind not in kind for key, kind in kinds.items()):
-            raise ValueError('paths and modalities must be lists of strings, identities and cameras lists of integers')
-        if any(len(arrays[key]) and arrays[key].max() >= 2**63 for key in ('identities', 'cameras')):
-            raise ValueError('identities and cameras must be below 2**63')
-        features, flipped = arrays['features'], arrays.get('flipped')
-        # before the columns become objects: a small file can unpack to millions of rows
-        counts = {key: len(arrays[key]) for key in kinds}
-        if len(set(counts.values())) > 1:
-            raise ValueError('its columns differ in length: ' + ', '.join(f'{n:,} {key}' for key, n in counts.items()))
-        count = counts['paths']
-        if count > IMAGES:
-            raise ValueError(f'it has {count:,} images; at most {IMAGES:,} are read')
-        fits = features.ndim == 2 and 0 not in features.shape and len(features) == count
-        if not fits or (flipped is not None and flipped.shape != features.shape):
-            raise ValueError(f'features of shape {features.shape} for {count:,} images')
-        if any(array is not None and array.dtype != np.float32 for array in (features, flipped)):
-            raise ValueError('the features are not float32')
-        columns = [arrays[key].tolist() for key in kinds]
-        samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
-    except FileNotFoundError as error:
-        raise VireidError(
-            f'no features file {path}', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE'
-        ) from error
-    except Exception as error:  # a damaged archive can raise anything
-        raise VireidError(
-            f'{path} is not a features file or is damaged: {reason(error)}',
-            allowed='a file written by `vireid test --save-features`',
-        ) from error
+    arrays = load_arrays(path)
+    about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about']), RECORD))
+    kinds = {'paths': 'U', 'identities': 'iu', 'cameras': 'iu', 'modalities': 'U'}
+    if any(arrays[key].ndim != 1 or arrays[key].dtype.kind not in kind for key, kind in kinds.items()):
+        raise ValueError('paths and modalities must be lists of strings, identities and cameras lists of integers')
+    if any(len(arrays[key]) and arrays[key].max() >= 2**63 for key in ('identities', 'cameras')):
+        raise ValueError('identities and cameras must be below 2**63')
+    features, flipped = arrays['features'], arrays.get('flipped')
+    # before the columns become objects: a small file can unpack to millions of rows
+    counts = {key: len(arrays[key]) for key in kinds}
+    if len(set(counts.values())) > 1:
+        raise ValueError('its columns differ in length: ' + ', '.join(f'{n:,} {key}' for key, n in counts.items()))
+    count = counts['paths']
+    if count > IMAGES:
+        raise UnsafeFile(f'{path} has {count:,} images', allowed=f'at most {IMAGES:,}')
+    fits = features.ndim == 2 and 0 not in features.shape and len(features) == count
+    if not fits or (flipped is not None and flipped.shape != features.shape):
+        raise ValueError(f'features of shape {features.shape} for {count:,} images')
+    if any(array is not None and array.dtype != np.float32 for array in (features, flipped)):
+        raise ValueError('the features are not float32')
+    columns = [arrays[key].tolist() for key in kinds]
+    samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
     if about.get('format', 0) > FORMAT:
-        raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
+        raise UnsupportedFile(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
     repeated = duplicate(posixpath.normpath(sample.path) for sample in samples)
     if repeated is not None:
-        raise VireidError(
+        raise WrongContent(
             f'{path} has the image {repeated} twice',
             allowed='a unique path for each image, such as cam1/0001/0001.jpg',
             todo='write paths relative to the folder of the dataset, not file names only',
@@ -206,14 +196,14 @@ def load(path: str | Path) -> SavedFeatures:
     for array in (features, flipped):
         lengths = np.linalg.norm(array, axis=1) if array is not None else np.ones(1)
         if not np.allclose(lengths, 1, atol=1e-3):
-            raise VireidError(
+            raise WrongContent(
                 f'{path} holds embeddings of norm {lengths.min():.3g} to {lengths.max():.3g}',
                 allowed='rows of norm 1, so that inner products are cosine similarities',
                 todo='normalize them: features / np.linalg.norm(features, axis=1, keepdims=True)',
             )
     unknown = {s.modality for s in samples} - set(MODALITIES)
     if unknown:
-        raise VireidError(f'{path} has the unknown modalities {sorted(unknown)}', allowed=', '.join(MODALITIES))
+        raise WrongContent(f'{path} has the unknown modalities {sorted(unknown)}', allowed=', '.join(MODALITIES))
     return SavedFeatures(Embeddings(samples, features, flipped), about, about.get('root', ''))
 
 

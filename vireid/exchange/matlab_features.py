@@ -14,7 +14,7 @@ from vireid.boundary.reading import read_text, reads
 from vireid.console.wording import counted
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Mismatch, MissingFile, MissingKey, NotFinite, UnsafeFile, WrongContent, did_you_mean
 from vireid.exchange.features import SavedFeatures
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
@@ -83,7 +83,7 @@ class MatlabFeatures(SavedFeatures):
         """Checks the features against the permutation file of `sysu/official`; other protocols use none.
 
         Raises:
-            VireidError: if the permutation lacks an identity or has another number of images.
+            Mismatch: if the permutation lacks an identity or has another number of images.
         """
         path = protocol.get('permutation')
         if protocol.get('type') != 'sysu/official' or not path or not Path(path).is_file():
@@ -92,7 +92,7 @@ class MatlabFeatures(SavedFeatures):
         identities = {s.identity for s in self.split('test')}
         unknown = sorted(identities - {identity for identity, _ in permutation})
         if unknown:
-            raise VireidError(
+            raise Mismatch(
                 f'there are features of {_listed(unknown)}, but {path} has no permutation for them',
                 allowed='features of the identities in that file',
                 todo=f'put {TEST_IDENTITIES[0]}, the list of test identities, into the same folder'
@@ -107,7 +107,7 @@ class MatlabFeatures(SavedFeatures):
         for identity, camera in sorted(given.keys() | {place for place in permutation if place[0] in identities}):
             counts = given.get((identity, camera), 0), permutation.get((identity, camera), 0)
             if counts[0] != counts[1]:
-                raise VireidError(
+                raise Mismatch(
                     f'identity {identity} has {counted(counts[0], "feature")} on camera {camera}, but {path} '
                     f'permutes {counted(counts[1], "image")}',
                     allowed='one feature per image, in the order of the file names',
@@ -149,12 +149,12 @@ def load(folder: str | Path, name: str | None = None, data_root: str | Path | No
     identities = {s.identity for s in samples}
     lacking = sorted(set(listed or ()) - identities)
     if lacking:
-        raise VireidError(
+        raise Mismatch(
             f'{folder}/{name}_cam*.mat: {list_file} lists {_listed(lacking)}, but there are no features of them',
             todo='extract the missing features, or replace that file by the list of your test identities',
         )
     if not samples:
-        raise VireidError(f'{folder}/{name}_cam*.mat: all cells are empty', allowed='one row per test image')
+        raise WrongContent(f'{folder}/{name}_cam*.mat: all cells are empty', allowed='one row per test image')
     notes = [
         f'{counted(len(identities), "identity", "identities")}, '
         + (f'listed in {list_file}' if list_file else f'all in the files: no {" or ".join(TEST_IDENTITIES)} found')
@@ -165,7 +165,7 @@ def load(folder: str | Path, name: str | None = None, data_root: str | Path | No
     with np.errstate(over='ignore'):
         lengths = np.linalg.norm(features.astype(np.float64), axis=1)
     if not np.isfinite(lengths).all():
-        raise VireidError(
+        raise NotFinite(
             f'{folder}/{name}_cam*.mat: the norm of the feature of {samples[lengths.argmax()].path} overflows float64',
             allowed='features with a finite norm',
             todo='check the code that extracted the features',
@@ -200,14 +200,14 @@ def export(saved: SavedFeatures, folder: Path) -> list[Path]:
         The files written.
 
     Raises:
-        VireidError: if the identities are not valid indices of a cell array.
+        Mismatch: if the identities are not valid indices of a cell array.
     """
     from scipy.io import savemat
 
     samples = sorted(saved.embeddings.samples, key=lambda s: s.path)
     identities = [s.identity for s in samples]
     if min(identities) < 1 or max(identities) > 99_999:
-        raise VireidError(
+        raise Mismatch(
             f'identities range from {min(identities)} to {max(identities)}, but MATLAB indices start at 1',
             allowed='identities from 1 to 99,999, as in SYSU-MM01 and datasets with its layout',
         )
@@ -236,20 +236,20 @@ def _choose(folder: Path, name: str | None) -> str:
             cameras.setdefault(match[1], set()).add(int(match[2]))
     names = ', '.join(map(repr, cameras))
     if not cameras:
-        raise VireidError(
+        raise MissingFile(
             f'{folder} contains no features',
             allowed="NAME_cam1.mat ... NAME_cam6.mat, in the format of SYSU-MM01's official code",
             todo='give the folder of these files, or a file written by `vireid test --save-features`',
         )
     if name is None and len(cameras) > 1:
-        raise VireidError(f'{folder} contains features of several names', allowed=names, todo='choose one with --name')
+        raise MissingKey(f'{folder} contains features of several names', allowed=names, todo='choose one with --name')
     if name is None:
         name = next(iter(cameras))
     if name not in cameras:
-        raise VireidError(f'{folder} contains no features named {name!r}{did_you_mean(name, cameras)}', allowed=names)
+        raise MissingFile(f'{folder} contains no features named {name!r}{did_you_mean(name, cameras)}', allowed=names)
     missing = [f'{name}_cam{camera}.mat' for camera in CAMERAS if camera not in cameras[name]]
     if missing:
-        raise VireidError(
+        raise MissingFile(
             f'{folder} lacks {", ".join(missing)}',
             allowed='one file for each of the six cameras',
             todo='add the file; a camera without images has empty cells',
@@ -276,17 +276,17 @@ def _read_camera(
             continue
         where = f'{path}, identity {identity}'
         if not isinstance(cell, np.ndarray) or cell.ndim != 2 or cell.dtype.kind not in 'fiu':
-            raise VireidError(f'{where}: the cell is not a real matrix', allowed='one row of numbers per image')
+            raise WrongContent(f'{where}: the cell is not a real matrix', allowed='one row of numbers per image')
         if len(rows) + len(cell) > MAX_FEATURES:
-            raise VireidError(f'{where}: there are more than {MAX_FEATURES:,} features', allowed='one row per image')
+            raise UnsafeFile(f'{where}: there are more than {MAX_FEATURES:,} features', allowed='one row per image')
         if other is not None and cell.shape[1] != len(other):
-            raise VireidError(
+            raise WrongContent(
                 f'{where}: features have {counted(cell.shape[1], "dimension")}, but earlier ones have {len(other)}',
                 allowed='features of the same dimension',
             )
         bad = np.flatnonzero(~np.isfinite(cell).all(axis=1))
         if len(bad):
-            raise VireidError(
+            raise NotFinite(
                 f'{where}: NaN or infinity in {len(bad)} of {counted(len(cell), "feature")}, first in image '
                 f'{bad[0] + 1}',
                 todo='check the code that extracted the features',
@@ -302,7 +302,7 @@ def _read_permutation(path: Path) -> dict[tuple[int, int], int]:
     counts: dict[tuple[int, int], int] = {}
     for camera, cells in enumerate(_read_cells(path, 'rand_perm_cam'), start=1):
         if not isinstance(cells, list):
-            raise VireidError(
+            raise WrongContent(
                 f'{path}: camera {camera} has no cell array',
                 allowed='one cell per camera, with one cell per identity',
                 todo="restore it from the authors' evaluation code",

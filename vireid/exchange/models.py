@@ -15,7 +15,7 @@ from vireid.boundary.paths import inside
 from vireid.boundary.reading import reads
 from vireid.boundary.weights import require_modest_header
 from vireid.core.config.overrides import Overrides
-from vireid.errors import UnknownComponent, VireidError
+from vireid.errors import Changed, DamagedFile, MissingPackage, UnknownComponent, UnsafeFile, VireidError
 from vireid.exchange.evaluation import is_fitted
 from vireid.interfaces import Model
 from vireid.launch.resolve import Record, resolve
@@ -58,7 +58,7 @@ def load(
         unknown = any(isinstance(problem, UnknownComponent) for problem in error.errors or (error,))
         if manager is not None or not absent or not unknown:
             raise
-        raise VireidError(
+        raise UnsafeFile(
             f'{path} has components of the plugin files {", ".join(named)}, which run only if you list them',
             todo=f'if you trust them: vireid.load(..., plugins={named!r})',
         ) from error
@@ -85,17 +85,12 @@ def read_release(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         from safetensors import safe_open
     except ImportError as error:
-        raise VireidError('safetensors is not installed', todo="pip install 'vireid[export]'") from error
-    try:
-        require_modest_header(path)
-        with safe_open(path, 'pt') as file:
-            about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # safetensors raises its own exceptions
-        raise VireidError(f'{path} cannot be read: {error}', allowed='a folder of `vireid export weights`') from error
+        raise MissingPackage('safetensors is not installed', todo="pip install 'vireid[export]'") from error
+    require_modest_header(path)
+    with safe_open(path, 'pt') as file:
+        about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if not about.get('num_identities', '').isdecimal() or len(about['num_identities']) > 9:
-        raise VireidError(f'{path} does not state its number of identities', todo='export or download it again')
+        raise DamagedFile(f'{path} does not state its number of identities', todo='export or download it again')
     if 'calibration' in about:
         CALIBRATION.validate_json(about['calibration'])
     return about, weights
@@ -124,9 +119,7 @@ def load_weights(
     path = inside(Path(folder), 'model.safetensors')
     about, weights = read_release(path)
     if checkpoint.digest(weights) != about.get('sha256'):
-        raise VireidError(
-            f'the weights in {path} differ from those that were exported', todo='export or download it again'
-        )
+        raise Changed(f'the weights in {path} differ from those that were exported', todo='export or download it again')
     config = config_text.read_record(inside(Path(folder), 'config.yaml'))
     try:
         overrides = Overrides(plugins=plugins, options=options)
@@ -135,7 +128,7 @@ def load_weights(
         files = sorted(str(file) for file in Path(folder).glob('*.py'))
         if plugins or manager is not None or not files:
             raise
-        raise VireidError(
+        raise UnsafeFile(
             f'{error.given}\n{folder} contains the plugin files {", ".join(files)}',
             todo=f'if you trust them: vireid.load(..., plugins={files!r})',
         ) from error

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from vireid.core.data.image_set import Key
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Modality, Progress, Sample
-from vireid.errors import VireidError
+from vireid.errors import NotFinite
 from vireid.exchange.unlabeled_images import MIN_IMAGES
 from vireid.interfaces import Model
 
@@ -78,7 +78,7 @@ def estimate_norms(model: Any, names: Sequence[str], batches: Any) -> None:
         batches: iterated once.
 
     Raises:
-        VireidError: if the input of a layer has NaN or infinite values.
+        NotFinite: if the input of a layer has NaN or infinite values.
     """
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     norms = {name: model.get_submodule(name) for name in names}
@@ -102,7 +102,7 @@ def estimate_norms(model: Any, names: Sequence[str], batches: Any) -> None:
     for name, norm in norms.items():
         mean, variance = moments[name].mean, moments[name].variance
         if not (mean.isfinite().all() and variance.isfinite().all()):
-            raise VireidError(
+            raise NotFinite(
                 f'the input of BatchNorm {name} has NaN or infinite values; nothing was written',
                 todo='check the checkpoint: vireid test CONFIG CHECKPOINT',
             )

@@ -22,7 +22,16 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.same_run import changes, named, read_sections
 from vireid.core.scoring.results import QUERIES
 from vireid.core.types import MODALITIES
-from vireid.errors import VireidError
+from vireid.errors import (
+    AlreadyExists,
+    Changed,
+    Mismatch,
+    MissingFile,
+    MissingKey,
+    UnsupportedFile,
+    WrongContent,
+    WrongValue,
+)
 from vireid.exchange.models import load, load_weights
 from vireid.exchange.public_config import public_config
 from vireid.exchange.publish_card import measured_rows, not_measured, release_card
@@ -62,12 +71,12 @@ def publish(
             name a person or a path.
     """
     if not LICENSE.fullmatch(license):
-        raise VireidError(
+        raise WrongValue(
             f'--weights-license is {license!r}',
             allowed='an SPDX identifier such as CC-BY-NC-4.0, or LicenseRef-NAME for terms of your own',
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise VireidError(f'{out} exists', todo='choose another folder; a release is written once')
+        raise AlreadyExists(f'{out} exists', todo='choose another folder; a release is written once')
     run = runs[min(runs)]
     source = _checkpoint(run)
     content = checkpoint.load(source)
@@ -136,7 +145,7 @@ def _checkpoint(run: RunRecord) -> Path:
     select = (run.config.get('evaluation') or {}).get('select', 'last')
     path = run.folder / 'checkpoints' / f'{"last" if select == "last" else "best"}.pt'
     if not path.is_file():
-        raise VireidError(f'{run.folder} has no {path.name}', allowed='folders that `vireid train` wrote')
+        raise MissingFile(f'{run.folder} has no {path.name}', allowed='folders that `vireid train` wrote')
     return path
 
 
@@ -144,7 +153,7 @@ def _require_one_experiment(runs: Sequence[RunRecord]) -> None:
     """Raises if runs of one config were measured on different data or in another way."""
     for run in runs:
         if not run.checked:
-            raise VireidError(f'{run.folder} has no {QUERIES}', todo='score its checkpoint again: vireid test')
+            raise MissingFile(f'{run.folder} has no {QUERIES}', todo='score its checkpoint again: vireid test')
 
     def of(run: RunRecord) -> dict[str, Any]:
         result = run.result or {}
@@ -154,7 +163,7 @@ def _require_one_experiment(runs: Sequence[RunRecord]) -> None:
     for run in runs[1:]:
         differ = [key for key, value in of(run).items() if value != of(runs[0])[key]]
         if differ:
-            raise VireidError(
+            raise Mismatch(
                 f'{runs[0].folder} and {run.folder} differ in {", ".join(differ)}',
                 allowed='runs of one config on the same images, which differ only in their seed',
             )
@@ -163,16 +172,16 @@ def _require_one_experiment(runs: Sequence[RunRecord]) -> None:
 def _require_match(run: RunRecord, content: Mapping[str, Any], source: Path) -> None:
     """Raises if the weights are not those that the result of a run is about."""
     if content.get('adapted'):
-        raise VireidError(
+        raise Changed(
             f'{source} was adapted to other cameras after it was measured', todo='undo it: vireid adapt --revert'
         )
     ours, theirs = (read_sections(config, source) for config in (run.config, content['config']))
     differ = changes(ours, theirs)
     steps = (run.result or {}).get('steps')
     if not differ and source.name == 'last.pt' and content['progress']['step'] != steps:
-        raise VireidError(f'{source} is at step {content["progress"]["step"]:,}, but the result is of step {steps}')
+        raise Mismatch(f'{source} is at step {content["progress"]["step"]:,}, but the result is of step {steps}')
     if differ:
-        raise VireidError(f'{source} is not of this run: {named(differ)} differ', todo='restore the folder of the run')
+        raise Mismatch(f'{source} is not of this run: {named(differ)} differ', todo='restore the folder of the run')
 
 
 def _ask_permission(data: str, initialized: bool) -> None:
@@ -181,7 +190,7 @@ def _ask_permission(data: str, initialized: bool) -> None:
         whose = f'{data}: its license, or its authors, must allow it'
     elif initialized:
         whose = 'weights of another run, which is not described here: the people in its images must have agreed'
-    raise VireidError(
+    raise MissingKey(
         f'these weights were trained on {whose}',
         allowed="--permission 'who agreed that weights trained on these people are published, and when'",
         todo='ask first; the card will state it',
@@ -213,7 +222,7 @@ def _require_no_person(texts: Iterable[tuple[str, str]], identities: Sequence[st
     for key, text in texts:
         # settings have values such as max, which is not Max
         if match := (free if key in ('name', '--permission') else word).search(text):
-            raise VireidError(
+            raise WrongValue(
                 f'{key} contains {match[0]!r}, the name of an identity in the training data',
                 todo='a release must not name people: choose other words, or train with other identity names',
             )
@@ -225,7 +234,7 @@ def _require_no_path(folder: Path, paths: Sequence[str]) -> None:
     for file in folder.iterdir():
         for path in secrets:
             if _contains(file, path.encode('utf-8', 'surrogateescape')):
-                raise VireidError(f'{file.name} would contain {path}', todo='remove it from the config or the plugin')
+                raise WrongContent(f'{file.name} would contain {path}', todo='remove it from the config or the plugin')
 
 
 def _contains(path: Path, text: bytes) -> bool:
@@ -245,7 +254,7 @@ def _require_same_embeddings(source: Path, folder: Path, plugins: Sequence[Path]
     with torch.inference_mode():
         same = all(torch.equal(*(model.embed(images, modality) for model in models)) for modality in MODALITIES)
     if not same:
-        raise VireidError(
+        raise UnsupportedFile(
             f'without the vectors of its training identities, {source} computes different embeddings',
             allowed='models that do not compare images with training identities',
         )

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.paths import inside, is_name
 from vireid.boundary.reading import RECORD as MAX_BYTES
 from vireid.boundary.reading import open_regular, parse_json, read_text, reads
-from vireid.errors import VireidError
+from vireid.errors import Changed
 from vireid.statistics.scores import METRICS
 
 RECORD, SUMS = 'release.json', 'SHA256SUMS'
@@ -110,7 +110,7 @@ def read_published(folder: Path) -> dict[str, Any]:
         if name == 'model.safetensors' and not path.exists():
             continue
         if name not in sums or not path.is_file() or digest_of(path) != sums[name]:
-            raise VireidError(
+            raise Changed(
                 f'{path} is missing, or is not what {SUMS} lists', todo='publish again, or restore the folder'
             )
     return record

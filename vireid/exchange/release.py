@@ -22,7 +22,16 @@ from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.core.config.frozen import thaw
 from vireid.core.types import MODALITIES, Modality
-from vireid.errors import VireidError
+from vireid.errors import (
+    AlreadyExists,
+    Conflict,
+    DamagedFile,
+    Mismatch,
+    MissingFile,
+    MissingPackage,
+    Unavailable,
+    UnsafeFile,
+)
 from vireid.exchange.model_card import model_card
 from vireid.exchange.models import load
 from vireid.exchange.public_config import public_config
@@ -58,7 +67,9 @@ def release_weights(
     files = plugin_files(source, content['config'].get('plugins', ()), plugins)
     existing = [name for name in ('README.md', 'config.yaml') if (out / name).exists()]
     if existing and not (out / 'model.safetensors').exists():
-        raise VireidError(f'{out} contains {existing[0]}, which is not part of a release', todo='choose another folder')
+        raise AlreadyExists(
+            f'{out} contains {existing[0]}, which is not part of a release', todo='choose another folder'
+        )
     for file in files:
         log(f'copying {file} into the release')
     digest = checkpoint.digest(content['model'])
@@ -67,7 +78,7 @@ def release_weights(
         card = model_card(source, content, digest)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         given = f'the config in {source} is damaged: {type(error).__name__}: {error}'
-        raise VireidError(given, allowed='files that `vireid train` wrote') from error
+        raise DamagedFile(given, allowed='files that `vireid train` wrote') from error
     with atomic_folder(out) as folder:
         write_release(folder, content, config, card, files)
     return [out / name for name in ('model.safetensors', 'config.yaml', 'README.md', *(file.name for file in files))]
@@ -86,7 +97,7 @@ def write_release(
         files: plugin files to copy.
 
     Raises:
-        VireidError: if safetensors is missing.
+        MissingPackage: if safetensors is missing.
     """
     (safetensors,) = _import('safetensors.torch')
     digest = checkpoint.digest(content['model'])
@@ -156,7 +167,7 @@ def release_onnx(source: Path, out: Path, plugins: Sequence[Path] = (), log: Cal
         about['re-rank'] = {'with all queries and the whole gallery at once': rerank}
     (out / 'model.json').write_text(as_json(about, indent=1) + '\n', encoding='utf-8')
     if worst > TOLERANCE:
-        raise VireidError(f'the exported model differs from torch by {worst:.1e}', allowed=f'at most {TOLERANCE:.0e}')
+        raise Mismatch(f'the exported model differs from torch by {worst:.1e}', allowed=f'at most {TOLERANCE:.0e}')
     return worst
 
 
@@ -164,7 +175,7 @@ def _import(*modules: str) -> list[ModuleType]:
     try:
         return [import_module(module) for module in modules]
     except ImportError as error:
-        raise VireidError(f'{error.name} is not installed', todo="pip install 'vireid[export]'") from error
+        raise MissingPackage(f'{error.name} is not installed', todo="pip install 'vireid[export]'") from error
 
 
 def plugin_files(source: Path, named: Sequence[str], plugins: Sequence[Path]) -> list[Path]:
@@ -183,16 +194,16 @@ def plugin_files(source: Path, named: Sequence[str], plugins: Sequence[Path]) ->
     refused = [file for file in files if file.resolve() not in given]
     if refused:
         flags = ' '.join(f'--plugin {shlex.quote(str(file))}' for file in refused)
-        raise VireidError(
+        raise UnsafeFile(
             f'{source} was trained with {", ".join(map(str, refused))}, which a release would copy',
             todo=f'if these are your plugin files, add {flags}',
         )
     wrong = next((file for file in files if file.suffix != '.py' or not file.is_file()), None)
     if wrong is not None:
-        raise VireidError(f'no plugin file {wrong}', allowed='existing Python files', todo='restore it')
+        raise MissingFile(f'no plugin file {wrong}', allowed='existing Python files', todo='restore it')
     repeated = duplicate(file.name for file in files)
     if repeated is not None:
-        raise VireidError(f'two plugin files are named {repeated}', todo='rename one of them, and train again')
+        raise Conflict(f'two plugin files are named {repeated}', todo='rename one of them, and train again')
     return files
 
 
@@ -215,7 +226,7 @@ def _export_errors(modality: Modality) -> Iterator[None]:
     except Exception as error:  # torch's exporter has its own errors, and wraps whatever the model raises
         cause = error.__cause__ or error
         reason = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
-        raise VireidError(
+        raise Unavailable(
             f'the embedding of {modality} images cannot be exported to ONNX: {type(cause).__name__}: {reason.strip()}',
             todo='remove data-dependent control flow and non-torch code from the embedding, or use '
             '`vireid export weights`',

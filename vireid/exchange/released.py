@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from vireid.boundary import checkpoint as checkpoints
+from vireid.boundary.showing import some
 from vireid.boundary.weights import Shapes, find_weights, is_checkpoint, read_weights
 from vireid.console.wording import counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.training.state import versions
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, Mismatch, NotFinite, UnknownName, UnsupportedFile, WrongContent
 from vireid.exchange.released_rules import CLASSIFIER, SYSTEMS, copy, find_rule, number_non_local
 from vireid.launch.preflight import on_meta
 from vireid.launch.resolve import resolve
@@ -110,12 +111,12 @@ def convert(
     """
     source, out = Path(source), Path(out)
     if system not in SYSTEMS:
-        raise VireidError(f'unknown system {system!r}', allowed=', '.join(SYSTEMS))
+        raise UnknownName(f'unknown system {system!r}', allowed=', '.join(SYSTEMS))
     if out.exists():
-        raise VireidError(f'{out} already exists', todo='choose another file with -o')
+        raise AlreadyExists(f'{out} already exists', todo='choose another file with -o')
     content = read_weights(source, "a file that the authors' training code wrote")
     if is_checkpoint(content):
-        raise VireidError(
+        raise UnsupportedFile(
             f'{source} is already a checkpoint of vireid', todo='use it directly: vireid test CONFIG FILE'
         )
     experiment = resolve(config or f'vireid::systems/{system}.py', manager=create_manager())
@@ -124,14 +125,14 @@ def convert(
     )
     theirs = located.tensors
     if CLASSIFIER not in theirs or theirs[CLASSIFIER].dim() != 2:
-        raise VireidError(
+        raise UnsupportedFile(
             f'{source} is not a released checkpoint of {system}: it has no two-dimensional {CLASSIFIER} (it has '
-            f'{_some(list(theirs)) or "no named tensors"})',
+            f'{some(list(theirs), 3, ", ...") or "no named tensors"})',
             allowed="a file that the authors' training code wrote",
         )
     identities = len(theirs[CLASSIFIER])
     if not identities:
-        raise VireidError(f'{source}: {CLASSIFIER} has no identities')
+        raise WrongContent(f'{source}: {CLASSIFIER} has no identities')
     experiment, options = _with_channels(experiment, theirs)
     state = experiment.build_model(identities, pretrained=False).state_dict()
     weights, used = _filled(system, state, theirs, source)
@@ -215,16 +216,16 @@ def _filled(
                 shapes = ' and '.join(f'{each} is {tuple(theirs[each].shape)}' for each in names)
                 misfits.append(f'{shapes}, expected {tuple(tensor.shape)}')
             elif tensor.is_floating_point() and not weight.isfinite().all():
-                raise VireidError(f'{source}: {names[0]} has NaN or infinite values', todo='download it again')
+                raise NotFinite(f'{source}: {names[0]} has NaN or infinite values', todo='download it again')
             else:
                 weights[name], fits = weight, fits + 1
     idle = [name for name in theirs if any(re.fullmatch(pattern, name) for pattern in known.idle)]
     strange = [name for name in theirs if name not in used and name not in idle]
     if missing or misfits or strange:
         problems = (('missing', missing), ('of another shape', misfits), ('unknown', strange))
-        raise VireidError(
+        raise Mismatch(
             f'{source} does not match the network {system}: {fits} of {expected} tensors match; '
-            + '; '.join(f'{len(names)} {what} ({_some(names)})' for what, names in problems if names),
+            + '; '.join(f'{len(names)} {what} ({some(names, 3, ", ...")})' for what, names in problems if names),
             allowed=f'a released checkpoint of {system}, with a ResNet-50 unless --config differs',
             todo=f'choose the right system ({", ".join(SYSTEMS)}), or give a config with its network with --config',
         )
@@ -244,7 +245,3 @@ def _compute(make: Callable[..., Tensor], parts: Sequence[Tensor], expected: Ten
     if weight.shape != expected.shape:
         return None
     return weight.to(expected.dtype, copy=True, memory_format=torch.contiguous_format)
-
-
-def _some(names: Sequence[str], shown: int = 3) -> str:
-    return ', '.join(names[:shown]) + (', ...' if len(names) > shown else '')

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 
-from vireid.boundary.image_files import SUFFIXES
-from vireid.boundary.names import find_listed
+from vireid.boundary.image_sources import listed_images, walk_images
 from vireid.boundary.reading import reads
-from vireid.boundary.tables import read_csv
 from vireid.core.types import MODALITIES, Modality, Sample
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import Conflict, MissingFile, TooFew, UnknownName, did_you_mean
 
 FOLDER = 'a folder with visible/ and infrared/, which hold images or folders of images'
 TABLE = 'a CSV file with the columns path and modality'
@@ -25,10 +22,10 @@ def find_images(images: Path, split: str | None = None) -> list[Sample]:
         VireidError: if `images` is neither, the table is malformed, or a modality has fewer than 2 images.
     """
     if not images.exists():
-        raise VireidError(f'{images} does not exist', allowed=f'{FOLDER}; or {TABLE}')
+        raise MissingFile(f'{images} does not exist', allowed=f'{FOLDER}; or {TABLE}')
     if images.is_dir():
         if split is not None:
-            raise VireidError(f'split is {split!r}, but {images} is a folder', allowed='a split of a table')
+            raise Conflict(f'split is {split!r}, but {images} is a folder', allowed='a split of a table')
         paths = {m: _images_below(images / m) for m in MODALITIES}
     else:
         paths = _listed(images, split)
@@ -38,7 +35,7 @@ def find_images(images: Path, split: str | None = None) -> list[Sample]:
         if len(own) < MIN_IMAGES:
             amount = f'{len(own)} {modality} image' if own else f'no {modality} images'
             other = next(m for m in MODALITIES if m != modality)
-            raise VireidError(
+            raise TooFew(
                 f'{images} has {amount} and {len(paths[other]):,} {other}',
                 allowed=f'at least {MIN_IMAGES} images of each modality',
             )
@@ -46,66 +43,35 @@ def find_images(images: Path, split: str | None = None) -> list[Sample]:
 
 
 def _images_below(folder: Path) -> list[str]:
-    """Returns the images at any depth below a folder; follows links and skips hidden files and folders."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    paths: list[str] = []
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail if folder.is_dir() else None):
-        if os.path.realpath(place) in seen:  # a link to a parent folder
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(place))
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        images = sorted(name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith('.'))
-        paths += [os.path.join(place, name) for name in images]
-    return paths
+    """Returns the images at any depth below a folder; none if it does not exist."""
+    found = walk_images(folder) if folder.is_dir() else ()
+    return [os.path.join(place, name) for place, _, names in found for name in names]
 
 
-def _no_images(images: Path) -> VireidError:
+def _no_images(images: Path) -> TooFew:
     todo = None
     if images.is_dir():
         table = next(iter(sorted(images.glob('*.csv'))), None)
         below = next((p for p in sorted(images.iterdir()) if any((p / m).is_dir() for m in MODALITIES)), None)
         if table or below:
             todo = f'give the {"table" if table else "folder"} itself: {table or below}'
-    return VireidError(f'{images} has no images', allowed=f'{FOLDER}; or {TABLE}', todo=todo)
+    return TooFew(f'{images} has no images', allowed=f'{FOLDER}; or {TABLE}', todo=todo)
 
 
-@reads('a table of images', '*.csv')
+@reads('a table of images', '*.csv', allowed=f'{TABLE}; or {FOLDER}')
 def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
     """Returns the images that a table lists, by modality."""
-    try:
-        columns, rows = read_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise VireidError(f'table {path} cannot be read: {error}', allowed=f'{TABLE}; or {FOLDER}') from error
-    for column in ('path', 'modality', *(['split'] if split is not None else [])):
-        if column not in columns:
-            raise VireidError(
-                f'table {path} has no column {column!r} (it has: {", ".join(columns)[:200] or "nothing"})'
-                f'{did_you_mean(column, columns)}',
-                allowed=f'{TABLE}; or {FOLDER}',
-            )
-    splits = list(dict.fromkeys((row['split'] or '').strip() for _, row in rows)) if split is not None else []
-    if split is not None and split not in splits:
-        raise VireidError(
-            f'table {path} has no split {split!r}{did_you_mean(split, splits)}', allowed=', '.join(filter(None, splits))
-        )
+    splits: dict[str, None] = {}  # in the order of the table
+
+    def chosen(cells: dict[str, str]) -> bool:
+        splits[cells.get('split', '')] = None
+        return split is None or cells['split'] == split
+
     images: dict[Modality, list[str]] = {m: [] for m in MODALITIES}
-    lines: dict[str, int] = {}
-    for line, row in rows:
-        if split is not None and (row['split'] or '').strip() != split:
-            continue
-        listed, modality = row['path'] or '', (row['modality'] or '').strip().lower()
-        if not listed.strip() or modality not in MODALITIES:
-            problem = f'modality is {row["modality"]!r}' if listed.strip() else 'path is empty'
-            raise VireidError(f'table {path}, line {line}: {problem}', allowed=f'a path, and {" or ".join(MODALITIES)}')
-        image = find_listed(path.parent, listed)
-        place = os.path.abspath(image)  # `a.jpg` and `x/../a.jpg`
-        if place in lines:
-            raise VireidError(f'table {path}, line {line}: {listed} is also in line {lines[place]}')
-        lines[place] = line
-        images[modality].append(image)
+    required = ['path', 'modality', *(['split'] if split is not None else [])]
+    for image, cells, _ in listed_images(path, required, MODALITIES, f'{TABLE}; or {FOLDER}', chosen):
+        images[cells['modality']].append(image)
+    if split is not None and split not in splits:
+        allowed = ', '.join(filter(None, splits))
+        raise UnknownName(f'{path} has no split {split!r}{did_you_mean(split, splits)}', allowed=allowed)
     return images

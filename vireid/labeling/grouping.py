@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vireid.core.types import MODALITIES
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile
 from vireid.labeling.tracks import Track
 
 DISTANCE = 0.35  # 1 - mean cosine similarity of two groups up to which they are one: few wrong, some people in parts
@@ -27,7 +27,7 @@ def propose_groups(tracks: Sequence[Track], features: np.ndarray, impossible: np
         (T,) int64, the group of each track, from 0.
 
     Raises:
-        VireidError: if a modality has too many tracks.
+        UnsafeFile: if a modality has too many tracks.
     """
     from sklearn.cluster import AgglomerativeClustering
 
@@ -36,7 +36,7 @@ def propose_groups(tracks: Sequence[Track], features: np.ndarray, impossible: np
     for modality in MODALITIES:
         rows = np.array([row for row, track in enumerate(tracks) if track.modality == modality], dtype=np.int64)
         if len(rows) > MAX_TRACKS:
-            raise VireidError(
+            raise UnsafeFile(
                 f'there are {len(rows):,} {modality} tracks', allowed=f'at most {MAX_TRACKS:,}',
                 todo='put the images of each walk into a separate folder, as `vireid crops` does',
             )  # fmt: skip

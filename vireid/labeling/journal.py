@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import parse_json, read_lines, reads
 from vireid.boundary.writing import open_to_append
-from vireid.errors import VireidError
+from vireid.errors import WriteFailed
 
 FILE = 'answers.jsonl'
 MAX_BYTES, MAX_LINE_BYTES, MAX_LINES = 256 * 2**20, 8 * 2**20, 1_000_000
@@ -91,7 +91,7 @@ class Journal:
         """Saves an answer; returns once it is on disk.
 
         Raises:
-            VireidError: if it cannot be saved; the file is then unchanged.
+            WriteFailed: if it cannot be saved; the file is then unchanged.
         """
         line = json.dumps(given, ensure_ascii=True)
         size = self.path.stat().st_size if self.path.exists() else 0
@@ -103,7 +103,7 @@ class Journal:
         except OSError as error:
             if self.path.exists():
                 os.truncate(self.path, size)
-            raise VireidError(
+            raise WriteFailed(
                 f'the answer cannot be saved: {error.strerror}', todo=f'check the disk and {self.path}'
             ) from error
         self.answers.append(given)

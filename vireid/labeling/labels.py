@@ -12,7 +12,7 @@ from typing import Literal
 from vireid.boundary.paths import inside
 from vireid.console.wording import counted
 from vireid.core.types import MODALITIES
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, InUse, NotReady, VireidError, WrongValue
 from vireid.labeling.grouping import propose_groups
 from vireid.labeling.journal import FILE, Journal, answer
 from vireid.labeling.manifest import FILE as MANIFEST
@@ -83,7 +83,7 @@ def only_one(folder: Path) -> Iterator[Path]:
     """
     own = inside(folder, FOLDER)
     if (folder / MANIFEST).exists() and not (own / FILE).exists():
-        raise VireidError(
+        raise AlreadyExists(
             f'{folder / MANIFEST} was not written by vireid label, which would overwrite it',
             todo='move or rename that table',
         )
@@ -92,8 +92,8 @@ def only_one(folder: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         try:
             stack.enter_context(exclusive(own))
-        except VireidError as error:
-            raise VireidError(
+        except InUse as error:
+            raise InUse(
                 f'{folder} is already being labeled', todo='use the page that is open, or stop it first (Ctrl-C)'
             ) from error
         yield own
@@ -168,7 +168,7 @@ class Labels:
             VireidError: if a name is invalid, or it cannot be saved.
         """
         if not rows:
-            raise VireidError('the answer names no track')
+            raise WrongValue('the answer names no track')
         with self._lock:
             named = [[self._names(part) for part in parts] for parts in (same, different)]
             given = answer(kind, self._names(rows), named[0], named[1], name, despite)
@@ -188,7 +188,7 @@ class Labels:
         """
         with self._lock:
             if not self.journal.held():
-                raise VireidError('there is no answer to undo')
+                raise NotReady('there is no answer to undo')
             self.journal.append(answer('undo'))
             self.people = self._replayed()
             self.summary = write_manifest(self.people, self.folder)
@@ -207,7 +207,7 @@ class Labels:
 
     def _names(self, rows: Sequence[int]) -> list[str]:
         if not all(0 <= row < len(self.tracks) for row in rows):
-            raise VireidError(f'there is no track {max(rows)}', allowed=f'0 to {len(self.tracks) - 1}')
+            raise WrongValue(f'there is no track {max(rows)}', allowed=f'0 to {len(self.tracks) - 1}')
         return [self.tracks[row].name for row in rows]
 
     def _replayed(self) -> People:

@@ -13,7 +13,7 @@ from vireid.boundary.names import camera_number
 from vireid.boundary.writing import open_whole
 from vireid.console.wording import counted
 from vireid.core.types import MODALITIES
-from vireid.errors import VireidError
+from vireid.errors import WriteFailed
 from vireid.labeling.people import People
 from vireid.labeling.tracks import Track
 from vireid.plugin_manager.manager import create_manager
@@ -66,7 +66,7 @@ def write_manifest(people: People, folder: Path) -> Summary:
         What was written.
 
     Raises:
-        VireidError: if the file cannot be written.
+        WriteFailed: if the file cannot be written.
     """
     summary = Summary()
     named: dict[str, list[Track]] = {}
@@ -103,7 +103,7 @@ def _write(path: Path, lines: Sequence[Sequence[Any]]) -> None:
         with open_whole(path, sync=True) as file:
             file.write(text.getvalue().encode('utf-8', 'surrogateescape'))
     except OSError as error:
-        raise VireidError(f'{path} cannot be written: {error.strerror}', todo='free some space') from error
+        raise WriteFailed(f'{path} cannot be written: {error.strerror}', todo='free some space') from error
 
 
 def _split(

@@ -9,7 +9,7 @@ import numpy as np
 
 from vireid.boundary.names import look, plain_name
 from vireid.boundary.paths import is_name
-from vireid.errors import VireidError
+from vireid.errors import Conflict, VireidError, WrongValue
 from vireid.labeling.journal import Answer
 from vireid.labeling.tracks import Track
 
@@ -17,7 +17,7 @@ Rows = tuple[int, ...]
 MAX_PROBLEMS = 3
 
 
-class Contradiction(VireidError):
+class Contradiction(Conflict):
     """An answer that contradicts another one or the times; it is applied only if it is confirmed."""
 
 
@@ -153,7 +153,7 @@ class People:
 
     def _rename(self, tracks: Rows, name: str, despite: bool) -> None:
         if not is_name(name) or len(name) > 60 or name[0] in '=+-@':
-            raise VireidError(
+            raise WrongValue(
                 f'the name is {name[:60]!r}',
                 allowed='1 to 60 letters, digits, blanks, - and _, with a letter or digit first',
             )
@@ -165,7 +165,7 @@ class People:
             )
         for other in self.members():
             if not rows[other[0]] and (own := self.name(other)) and look(own) == look(name):
-                raise VireidError(f'a person is already named {own}', todo='choose another name, or merge the two')
+                raise Conflict(f'a person is already named {own}', todo='choose another name, or merge the two')
         self.typed[rows] = name
         if not self.people[list(tracks)].any():
             self.people[rows] = self._next_person

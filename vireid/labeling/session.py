@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vireid.console.progress_bar import named_progress_bar
 from vireid.core.types import Modality
-from vireid.errors import VireidError
+from vireid.errors import MissingFile
 from vireid.labeling.labels import INDEX, Labels, drop_outdated, embed, only_one
 from vireid.labeling.tracks import find_crops
 from vireid.search import zero_shot
@@ -42,7 +42,7 @@ def open_labels(
         VireidError: if there are no crops, another process labels them, or the answers are damaged.
     """
     if not folder.is_dir():
-        raise VireidError(f'{folder} is not a folder', allowed='a folder of crops')
+        raise MissingFile(f'{folder} is not a folder', allowed='a folder of crops')
     images, names, notes = find_crops(folder, modality)
     with only_one(folder) as own:
         recorded = ZERO_SHOT if checkpoint == zero_shot.ZERO_SHOT else str(Path(checkpoint).absolute())

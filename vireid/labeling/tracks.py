@@ -17,7 +17,7 @@ from vireid.boundary.reading import reads
 from vireid.boundary.tables import read_csv
 from vireid.console.wording import counted
 from vireid.core.types import MODALITIES, Modality
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, UnsafeFile, WrongContent
 from vireid.search.entries import Entry, time_of
 from vireid.search.gallery import GalleryImage, find_gallery
 from vireid.search.index import Index
@@ -75,7 +75,7 @@ def find_crops(folder: Path, modality: Modality | None = None) -> tuple[list[Gal
     tracks = _read_tracks(table)
     outside = next((image.path for image in images if not is_inside(image.path, folder)), None)
     if outside is not None:
-        raise VireidError(f'{table} lists {outside}', allowed=f'images below {folder}')
+        raise UnsafeFile(f'{table} lists {outside}', allowed=f'images below {folder}')
     listed = {relative(image.path, folder) for image in images}
     more = sum(relative(image.path, folder) not in listed for image in find_gallery(folder)[1])
     notes = [f'{counted(more, "image")} of {folder} not in {TABLE} and left out'] if more else []
@@ -98,12 +98,12 @@ def _read_tracks(path: Path) -> dict[str, str]:
     """Returns the name of the track of each image, by its path."""
     columns, rows = read_csv(path)
     if missing := [name for name in ('path', 'track') if name not in columns]:
-        raise VireidError(f'{path} has no column {missing[0]}', allowed='a table written by `vireid crops`')
+        raise MissingKey(f'{path} has no column {missing[0]}', allowed='a table written by `vireid crops`')
     tracks: dict[str, str] = {}
     for line, row in rows:
         image, track = (row['path'] or '').strip(), plain_name(row['track'] or '')
         if not track:
-            raise VireidError(f'{path}, line {line}: the track is empty', allowed='a track in each line')
+            raise WrongContent(f'{path}, line {line}: the track is empty', allowed='a track in each line')
         tracks[relative(path.parent / image, path.parent)] = track
     return tracks
 
@@ -121,7 +121,7 @@ def make_tracks(index: Index, names: dict[str, str]) -> tuple[list[Track], np.nd
         T tracks, and (T, D) float32 means of norm 1 of the embeddings of their images.
 
     Raises:
-        VireidError: if a track has images of two cameras.
+        WrongContent: if a track has images of two cameras.
     """
     parts: dict[str, list[Entry]] = {}
     for entry in index.entries.all():
@@ -144,7 +144,7 @@ def _is_mixed(name: str, images: Sequence[Entry]) -> bool:
 def _track(name: str, images: Sequence[Entry]) -> Track:
     cameras = sorted({image.camera for image in images})
     if len(cameras) > 1:
-        raise VireidError(
+        raise WrongContent(
             f'the track {name} has images of the cameras {cameras[0]} and {cameras[1]}',
             allowed='images of one camera in a track',
             todo=f'correct {TABLE}, or put them into different folders',

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import parse_json, read_text, reads
 from vireid.boundary.writing import write_whole
-from vireid.errors import VireidError
+from vireid.errors import MissingFile, NotReady, UnsupportedFile
 
 ABOUT = 'index.json'
 FORMAT = 1
@@ -47,9 +47,9 @@ def read_about(folder: Path) -> dict[str, Any]:
     path = inside(folder, ABOUT)
     if not folder.is_dir():
         what = 'is a file, not the folder of an index' if folder.exists() else 'does not exist'
-        raise VireidError(f'{folder} {what}', todo='give the index first, then images: vireid search INDEX IMAGE')
+        raise MissingFile(f'{folder} {what}', todo='give the index first, then images: vireid search INDEX IMAGE')
     if not path.exists():
-        raise VireidError(
+        raise NotReady(
             f'{folder} has no {ABOUT}, so it is not a finished index',
             todo='build it: vireid index GALLERY -o INDEX --checkpoint FILE',
         )
@@ -60,7 +60,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 def _read_about(path: Path) -> dict[str, Any]:
     about: dict[str, Any] = TypeAdapter[Any](_About).validate_python(parse_json(read_text(path)))
     if about['format'] > FORMAT:
-        raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
+        raise UnsupportedFile(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
     for option in about['options']:
         if not option.startswith(OPTIONS):
             raise ValueError(f'the option {option[:100]!r} is not one of {", ".join(OPTIONS)}')

@@ -16,7 +16,7 @@ from vireid.boundary.reading import content_digest
 from vireid.boundary.showing import one_line
 from vireid.console.wording import counted
 from vireid.core.types import Modality
-from vireid.errors import NoMatch, VireidError
+from vireid.errors import AlreadyExists, DamagedFile, Mismatch, NoMatch, VireidError
 from vireid.runtime.lock import exclusive
 from vireid.search.about import ABOUT, FORMAT, read_about, write_about
 from vireid.search.embedder import Embedder
@@ -131,7 +131,7 @@ def build(
         if length is None or not len(entries):
             example = f', for example: {plan.unreadable[0]}' if plan.unreadable else ''
             todo = 'check the folder of the gallery; raw images need --cfg-options images.scale_raw=..., as in training'
-            raise VireidError(f'none of the images can be read{example}', todo=todo)
+            raise DamagedFile(f'none of the images can be read{example}', todo=todo)
         about = {
             'format': FORMAT,
             'root': str(root),
@@ -173,23 +173,23 @@ def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] 
     if not folder.exists():
         return None
     if not folder.is_dir():
-        raise VireidError(f'{folder} is not a folder', allowed='a new folder, or the folder of an index')
+        raise AlreadyExists(f'{folder} is not a folder', allowed='a new folder, or the folder of an index')
     for name in OWN:
         inside(folder, name)  # raises for a link to a file elsewhere, which SQLite would write
     if not (folder / ABOUT).exists():
         others = sorted(p.name for p in folder.iterdir() if p.name not in OWN and not p.name.startswith('.'))
         if others and not (folder / IMAGES).exists():  # otherwise those of a component: the build was interrupted
-            raise VireidError(f'{folder} holds other files, such as {others[0]}', allowed='a new or an empty folder')
+            raise AlreadyExists(f'{folder} holds other files, such as {others[0]}', allowed='a new or an empty folder')
         return None
     about = read_about(folder)
     if about['digest'] != embedder.digest():
-        raise VireidError(
+        raise Mismatch(
             f'{folder} was built with another checkpoint, {about["checkpoint"]}, or with other images.* settings; '
             'their embeddings cannot be compared',
             todo='use that checkpoint, or another folder for a new index',
         )
     if about['root'] != str(root):
-        raise VireidError(
+        raise Mismatch(
             f'{folder} is the index of {about["root"]}, not of {root}', todo='use another folder for a new index'
         )
     return about

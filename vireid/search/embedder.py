@@ -17,7 +17,7 @@ from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.registry.signature import named_arguments
 from vireid.core.scoring.embedding import embed_samples
 from vireid.core.types import MODALITIES, Modality, Sample
-from vireid.errors import VireidError
+from vireid.errors import TooFew, WrongValue
 from vireid.exchange.models import load as load_model
 from vireid.exchange.models import load_weights
 from vireid.search.modality import guess_modality
@@ -78,17 +78,17 @@ class Embedder:
             VireidError: if an image cannot be read, is of another type, or the modality is unknown.
         """
         if modality is not None and modality not in MODALITIES:
-            raise VireidError(f'modality is {modality!r}', allowed=f'{", ".join(MODALITIES)}, or None to guess')
+            raise WrongValue(f'modality is {modality!r}', allowed=f'{", ".join(MODALITIES)}, or None to guess')
         if isinstance(images, Tensor) and images.is_floating_point():
             if images.ndim != 4 or modality is None:
-                raise VireidError(
+                raise WrongValue(
                     f'a float tensor of shape {tuple(images.shape)}, modality {modality}',
                     allowed=f'{PICTURES}, the last with a modality',
                 )
             return self._embed(images, modality)
         pixels = [self.pixels(image) for image in _several(images)]
         if not pixels:
-            raise VireidError('no images to embed', allowed=PICTURES)
+            raise TooFew('no images to embed', allowed=PICTURES)
         modalities = [modality or guess_modality(image) for image in pixels]
         size = self.experiment.evaluation.batch_size
         parts: dict[int, np.ndarray] = {}
@@ -144,7 +144,7 @@ class Embedder:
             return self._read(image).permute(1, 2, 0).numpy()
         if isinstance(image, Image.Image):
             if image.mode not in ('RGB', 'L'):
-                raise VireidError(
+                raise WrongValue(
                     f'a PIL image of mode {image.mode!r}', allowed='RGB or L', todo="convert it: image.convert('RGB')"
                 )
             return np.array(image.convert('RGB'))
@@ -153,7 +153,7 @@ class Embedder:
             array = np.repeat(array[:, :, None], 3, axis=2)
         if not (isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3):
             about = f' {image.dtype} {tuple(image.shape)}' if isinstance(image, (np.ndarray, Tensor)) else ''
-            raise VireidError(f'an image is {type(image).__name__}{about}', allowed=PICTURES)
+            raise WrongValue(f'an image is {type(image).__name__}{about}', allowed=PICTURES)
         return array
 
     def _prepared(self, pixels: Sequence[np.ndarray], modality: Modality) -> Tensor:

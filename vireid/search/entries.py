@@ -15,7 +15,7 @@ import numpy as np
 
 from vireid.boundary.reading import reads
 from vireid.core.types import MODALITIES, Modality
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, MissingFile, UnsupportedFile, WriteFailed
 
 FORMAT = 1
 COLUMNS = ('row', 'path', 'modality', 'guessed', 'camera', 'time', 'time_from', 'size', 'changed', 'digest')
@@ -125,7 +125,8 @@ class Entries:
             with closing(_connect(self.path, mode)) as opened:
                 yield opened
         except sqlite3.Error as error:
-            raise VireidError(
+            kind = WriteFailed if self.write else DamagedFile
+            raise kind(
                 f'{self.path} cannot be {"changed" if self.write else "read"}: {error}',
                 todo='repeat the command; if it fails again, delete the folder of the index and build it anew',
             ) from error
@@ -254,13 +255,13 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 def _require_own(path: Path) -> None:
     """Raises unless a file has exactly the tables of this module: a foreign schema could run its own statements."""
     if not path.is_file():
-        raise VireidError(
+        raise MissingFile(
             f'{path} does not exist', todo='build the index: vireid index GALLERY -o INDEX --checkpoint C'
         )
     with closing(_connect(path, 'ro')) as db:
         version = db.execute('PRAGMA user_version').fetchone()[0]
         schema = [line[0] for line in db.execute('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid')]
     if version > FORMAT:
-        raise VireidError(f'{path} was written by a newer vireid (format {version})', todo='upgrade vireid')
+        raise UnsupportedFile(f'{path} was written by a newer vireid (format {version})', todo='upgrade vireid')
     if schema != list(_SCHEMA):
         raise ValueError('it has other tables')

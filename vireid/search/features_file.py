@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from vireid.boundary.writing import open_whole
-from vireid.errors import VireidError
+from vireid.errors import MissingPackage, WriteFailed, WrongValue
 
 Columns = Mapping[str, Sequence[str]]
 
@@ -37,7 +37,7 @@ def write_features(path: Path, features: np.ndarray, columns: Columns, about: Ma
         with open_whole(path, sync=True) as file:
             write(file, features, texts, json.dumps(about))
     except OSError as error:
-        raise VireidError(
+        raise WriteFailed(
             f'{path} cannot be written: {error}', todo='free some space or choose another file'
         ) from error
 
@@ -50,14 +50,14 @@ def writer(path: Path) -> Callable[[BinaryIO, np.ndarray, Columns, str], None]:
     """
     formats = {'.npz': _npz, '.parquet': _parquet, '.safetensors': _safetensors}
     if path.suffix not in formats:
-        raise VireidError(f'{path} has the suffix {path.suffix!r}', allowed=', '.join(formats))
+        raise WrongValue(f'{path} has the suffix {path.suffix!r}', allowed=', '.join(formats))
     module, extra = {'.parquet': ('pyarrow', 'parquet'), '.safetensors': ('safetensors', 'export')}.get(
         path.suffix, ('numpy', '')
     )
     try:
         __import__(module)
     except ImportError as error:
-        raise VireidError(f'{path}: {module} is not installed', todo=f"pip install 'vireid[{extra}]'") from error
+        raise MissingPackage(f'{path}: {module} is not installed', todo=f"pip install 'vireid[{extra}]'") from error
     return formats[path.suffix]
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vireid.boundary.image_files import SUFFIXES
-from vireid.boundary.names import camera_name, camera_number, find_listed
+from vireid.boundary.image_sources import listed_images, walk_images
+from vireid.boundary.names import camera_name, camera_number
 from vireid.boundary.reading import reads
-from vireid.boundary.tables import read_csv
 from vireid.core.types import MODALITIES, Modality
-from vireid.errors import VireidError
+from vireid.errors import MissingFile, TooFew, UnsupportedFile, WrongContent
 from vireid.search.times import parse_time
 
 ALLOWED = 'images, a folder with images at any depth, or a table (CSV) with the column path, and optionally modality, '
@@ -57,11 +56,11 @@ def find_gallery(
         only = source if isinstance(source, Path) else source[0]
         only = only.expanduser()
         if not only.exists():
-            raise VireidError(f'{only} does not exist', allowed=ALLOWED)
+            raise MissingFile(f'{only} does not exist', allowed=ALLOWED)
         if only.is_dir():
             root, images = only, _below(only)
         elif only.suffix.lower() in ('.pt', '.pth'):
-            raise VireidError(
+            raise UnsupportedFile(
                 f'{only} is a checkpoint', allowed=ALLOWED, todo='give the checkpoint first, then the images'
             )
         elif only.suffix.lower() in SUFFIXES:
@@ -72,11 +71,11 @@ def find_gallery(
         files = [path.expanduser() for path in source]
         for path in files:
             if not path.is_file():
-                raise VireidError(f'{path} is not an image file', allowed=ALLOWED, todo='give a single folder or table')
+                raise MissingFile(f'{path} is not an image file', allowed=ALLOWED, todo='give a single folder or table')
         root = Path(os.path.commonpath([path.absolute().parent for path in files]))
         images = [GalleryImage(str(path)) for path in dict.fromkeys(files)]
     if not images:
-        raise VireidError(f'{source} has no images', allowed=ALLOWED)
+        raise TooFew(f'{source} has no images', allowed=ALLOWED)
     named = None if camera is None else camera_name(camera)
     filled = [
         GalleryImage(f.path, modality or f.modality, f.camera if named is None else named, f.time) for f in images
@@ -85,61 +84,30 @@ def find_gallery(
 
 
 def _below(root: Path) -> list[GalleryImage]:
-    """Returns the images at any depth below a folder; follows links, and skips hidden files and folders."""
-
-    def fail(error: OSError) -> None:
-        raise VireidError(f'{error.filename} cannot be read: {error.strerror}', todo='fix its permissions')
-
+    """Returns the images at any depth below a folder."""
     images: list[GalleryImage] = []
-    seen: set[str] = set()
-    for place, folders, names in os.walk(root, followlinks=True, onerror=fail):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a parent folder
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+    for place, folders, names in walk_images(root):
         cameras: dict[int, str] = {}
         for name in folders:
             number = camera_number(name)
             if number is not None and cameras.setdefault(number, name) != name:
-                raise VireidError(
+                raise WrongContent(
                     f'{place} has two folders for camera {number}: {cameras[number]} and {name}',
                     todo='move the images into one folder, or rename the folder of the other camera',
                 )
         above = Path(place).relative_to(root).parts
         modality = next((part.lower() for part in reversed(above) if part.lower() in MODALITIES), '')
         number = next((n for part in reversed(above) if (n := camera_number(part)) is not None), None)
-        images += [
-            GalleryImage(os.path.join(place, name), modality, '' if number is None else str(number))
-            for name in sorted(names)
-            if name.lower().endswith(SUFFIXES) and not name.startswith('.')
-        ]
+        camera = '' if number is None else str(number)
+        images += [GalleryImage(os.path.join(place, name), modality, camera) for name in names]
     return images
 
 
-@reads('a table of images', '*.csv')
+@reads('a table of images', '*.csv', allowed=ALLOWED)
 def _listed(path: Path) -> list[GalleryImage]:
     """Returns the images of a table."""
-    try:
-        columns, rows = read_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise VireidError(f'{path} cannot be read: {error}', allowed=ALLOWED) from error
-    if 'path' not in columns:
-        raise VireidError(f'{path} has no column path (it has: {", ".join(columns)[:200]})', allowed=ALLOWED)
-    images: dict[str, GalleryImage] = {}
-    for line, row in rows:
-        cell = {name: (row.get(name) or '').strip() for name in ('path', 'modality', 'camera', 'time')}
-        modality = cell['modality'].lower()
-        if not cell['path'] or modality not in ('', *MODALITIES):
-            problem = f'modality is {cell["modality"]!r}' if cell['path'] else 'path is empty'
-            raise VireidError(
-                f'{path}, line {line}: {problem}', allowed=f'a path, and {" or ".join(MODALITIES)} or nothing'
-            )
-        time = parse_time(cell['time'], f'{path}, line {line}: time').isoformat(' ') if cell['time'] else ''
-        image = find_listed(path.parent, row['path'] or '')
-        place = os.path.abspath(image)  # `a.jpg` and `x/../a.jpg`
-        if place in images:
-            raise VireidError(f'{path}, line {line}: {cell["path"]} is listed twice', todo='remove one of the lines')
-        images[place] = GalleryImage(image, modality, camera_name(cell['camera']), time)
-    return list(images.values())
+    images = []
+    for image, cells, where in listed_images(path, ['path'], (*MODALITIES, ''), ALLOWED):
+        time = parse_time(text, f'{where}: time').isoformat(' ') if (text := cells.get('time', '')) else ''
+        images.append(GalleryImage(image, cells['modality'], camera_name(cells.get('camera', '')), time))
+    return images

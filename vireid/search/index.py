@@ -17,7 +17,18 @@ from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest, error_text
 from vireid.boundary.received import ADDRESS, texts
 from vireid.core.types import Modality
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import (
+    Changed,
+    Conflict,
+    DamagedFile,
+    Mismatch,
+    MissingFile,
+    NoMatch,
+    UnknownName,
+    UnsafeFile,
+    WrongValue,
+    did_you_mean,
+)
 from vireid.interfaces import Index as Component
 from vireid.plugin_manager.manager import create_manager
 from vireid.search.about import REBUILD, read_about
@@ -77,7 +88,7 @@ class Index:
         self._plugins, self._checkpoint, self._trust = plugins, checkpoint, trust
         last, size = self.entries.last(), self.vectors_file.stat().st_size if self.vectors_file.is_file() else 0
         if size < 2 * about['length'] * (last + 1):
-            raise VireidError(f'{self.vectors_file} is truncated', todo=f'{REBUILD}: {folder}')
+            raise DamagedFile(f'{self.vectors_file} is truncated', todo=f'{REBUILD}: {folder}')
 
     @classmethod
     def open(
@@ -122,10 +133,10 @@ class Index:
         path = self._checkpoint or (inside(self.folder, checkpoint) if checkpoint == ZERO_SHOT else Path(checkpoint))
         if not path.is_file():
             given = f'the checkpoint of {self.folder}, {path}, does not exist'
-            raise VireidError(given, todo='give its path: --checkpoint FILE')
+            raise MissingFile(given, todo='give its path: --checkpoint FILE')
         embedder = load(path, self._plugins, self.about['options'])
         if embedder.digest() != self.about['digest']:
-            raise VireidError(
+            raise Mismatch(
                 f'{path} is not the checkpoint that {self.folder} was built with; their embeddings cannot be compared',
                 todo='give the path of that checkpoint (--checkpoint FILE), or build another index',
             )
@@ -164,9 +175,9 @@ class Index:
         """
         where = where or Where()
         if top < 1:
-            raise VireidError(f'top is {top}', allowed='at least 1')
+            raise WrongValue(f'top is {top}', allowed='at least 1')
         if queries.ndim != 2 or queries.shape[1] != self.about['length']:
-            raise VireidError(
+            raise Mismatch(
                 f'queries of shape {queries.shape}',
                 allowed=f'(Q, {self.about["length"]}), as from index.embedder.embed',
             )
@@ -176,7 +187,7 @@ class Index:
             return [[] for _ in queries]
         scores, numbers = self.searcher.search(vectors, queries, top, rows, where)
         if not (scores[numbers >= 0] < MAX_SIMILARITY).all():  # nor NaN
-            raise VireidError(f'{self.vectors_file} is damaged: its embeddings do not have norm 1', todo=REBUILD)
+            raise DamagedFile(f'{self.vectors_file} is damaged: its embeddings do not have norm 1', todo=REBUILD)
         entries = self.entries.of(np.unique(numbers[numbers >= 0]))
         return [
             [_hit(entries[row], score) for row, score in zip(own, each, strict=True) if row in entries]
@@ -187,7 +198,7 @@ class Index:
         """Returns the (D,) float32 embedding of an image, to search with it.
 
         Raises:
-            VireidError: if there is no such image.
+            UnknownName: if there is no such image.
         """
         self._entry(row)
         vector = np.array(self.vectors[row], dtype=np.float32)
@@ -206,9 +217,9 @@ class Index:
         try:
             same = content_digest(path) == entry.digest
         except (OSError, ValueError) as error:  # of a null character
-            raise VireidError(f'{entry.path} cannot be read: {error_text(error)}', todo='update the index') from error
+            raise DamagedFile(f'{entry.path} cannot be read: {error_text(error)}', todo='update the index') from error
         if not same:
-            raise VireidError(f'{entry.path} changed since it was indexed', todo='update the index')
+            raise Changed(f'{entry.path} changed since it was indexed', todo='update the index')
         return self.embedder.pixels(path)
 
     def cameras(self) -> list[str]:
@@ -232,21 +243,21 @@ class Index:
         known = self.cameras()
         for camera in where.cameras:
             if camera not in known:
-                raise VireidError(
+                raise UnknownName(
                     f'{self.folder} has no camera {camera!r}{did_you_mean(camera, known)}',
                     allowed=', '.join(known) or 'no filter by camera: the cameras of its images are unknown',
                 )
         if where.modality and where.modality not in self.modalities():
-            raise VireidError(
+            raise NoMatch(
                 f'{self.folder} has no {where.modality} images', allowed=', '.join(self.modalities()) or 'no images'
             )
         if where.after and where.before and where.after > where.before:
-            raise VireidError(f'the time after, {where.after}, is later than the time before, {where.before}')
+            raise Conflict(f'the time after, {where.after}, is later than the time before, {where.before}')
 
     def _entry(self, row: int) -> Entry:
         entry = self.entries.of([row]).get(row)
         if entry is None:
-            raise VireidError(f'{self.folder} has no image {row}')
+            raise UnknownName(f'{self.folder} has no image {row}')
         return entry
 
 
@@ -270,7 +281,7 @@ def build_searcher(folder: Path, about: Mapping[str, Any], plugins: Sequence[Pat
         if address or (
             isinstance(config.get('type'), str) and Component.reaches_out(components.get('indexes', config['type']))
         ):
-            raise VireidError(
+            raise UnsafeFile(
                 f'{folder} is searched on a server{f", {address}" if address else ""}, and vireid does not contact a '
                 'server only because a file names it',
                 todo='if you trust this index, add --trust-config (from Python: trust=True)',

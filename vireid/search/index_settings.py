@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.config.overrides import override
-from vireid.errors import VireidError
+from vireid.errors import MissingKey, UnknownKey
 from vireid.search import zero_shot
 from vireid.search.about import ABOUT, OPTIONS, read_about
 from vireid.search.index import ZERO_SHOT
@@ -30,15 +30,11 @@ class IndexSettings:
     index: dict[str, Any] | None
     trust: bool
 
-    @property
-    def untrained(self) -> bool:
-        """Whether the checkpoint is a pretrained network without training, which the index contains."""
-        return self.checkpoint == zero_shot.ZERO_SHOT
-
     def arguments(self) -> dict[str, Any]:
-        """Returns the arguments of `build` that describe it."""
-        checkpoint = ZERO_SHOT if self.untrained else str(Path(self.checkpoint).absolute())
-        options = () if self.untrained else self.options
+        """Returns the arguments of `build` that describe it; the index contains a network without training."""
+        contained = self.checkpoint == zero_shot.ZERO_SHOT
+        checkpoint = ZERO_SHOT if contained else str(Path(self.checkpoint).absolute())
+        options = () if contained else self.options
         return {'checkpoint': checkpoint, 'options': options, 'index': self.index, 'trust': self.trust}
 
 
@@ -60,22 +56,17 @@ def settle(
     before: Mapping[str, Any] = read_about(folder) if (folder / ABOUT).exists() else {}
     checkpoint = checkpoint or before.get('checkpoint')
     if checkpoint is None:
-        raise VireidError('no checkpoint was given', todo='name one: --checkpoint FILE, or --checkpoint zero-shot')
+        raise MissingKey('no checkpoint was given', todo='name one: --checkpoint FILE, or --checkpoint zero-shot')
     own = [option for option in options if option.startswith('index.')]
     others = [option for option in options if option not in own] or before.get('options', [])
     if wrong := [o for o in others if checkpoint != zero_shot.ZERO_SHOT and not o.startswith(OPTIONS)]:
-        raise VireidError(
+        raise UnknownKey(
             f'--cfg-options {wrong[0]}', allowed=f'index.NAME=..., {", ".join(f"{o}..." for o in OPTIONS)}'
         )
     checkpoint = zero_shot.ZERO_SHOT if checkpoint == ZERO_SHOT else checkpoint
-    index = _searcher(kind, own, before.get('index'))
-    return IndexSettings(checkpoint, others, index, trust or any('://' in option for option in own))
-
-
-def _searcher(kind: str | None, options: Sequence[str], before: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if kind is None and not options:
-        return None
-    config = {'index': {'type': kind} if kind else dict(before or {'type': 'Exact'})}
-    for option in options:
+    config: dict[str, Any] = {'index': None}
+    if kind or own:
+        config = {'index': {'type': kind} if kind else dict(before.get('index', {'type': 'Exact'}))}
+    for option in own:
         override(config, option)
-    return config['index']
+    return IndexSettings(checkpoint, others, config['index'], trust or any('://' in option for option in own))

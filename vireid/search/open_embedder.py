@@ -8,7 +8,7 @@ from typing import Any
 
 from vireid.console.progress_bar import progress_bar
 from vireid.console.warn import warn_once
-from vireid.errors import VireidError
+from vireid.errors import UnsupportedFile
 from vireid.launch.fabric import make_fabric
 from vireid.search.embedder import Embedder, load
 from vireid.search.gallery import GalleryImage
@@ -53,7 +53,7 @@ def open_embedder(
     embedder = load(path, plugins, options)
     similarity: Any = embedder.experiment.evaluation.similarity
     if similarity is not None:
-        raise VireidError(
+        raise UnsupportedFile(
             f'{path} ranks by {similarity["type"]}, which compares pairs; its embeddings alone do not',
             allowed='checkpoints that rank by cosine similarity',
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vireid.boundary.image_files import open_image
 from vireid.boundary.reading import open_regular
-from vireid.errors import NoMatch, VireidError
+from vireid.errors import NoMatch, VireidError, WrongValue
 
 # 20261129_224105, 2026-11-29T22-41-05, 2026-11-29 22:41:05.250, 2026-11-29 10.41.05 PM, 20261129_224105250
 # (milliseconds), 20261129T224105Z, 20261129T224105+0100; no digit before or after
@@ -29,13 +29,13 @@ def parse_time(text: str, source: str) -> datetime:
         source: where it comes from, for the error.
 
     Raises:
-        VireidError: if it is not a time.
+        WrongValue: if it is not a time.
     """
     try:
         time = datetime.fromisoformat(text.strip())
         return time.astimezone().replace(tzinfo=None) if time.tzinfo else time
     except (ValueError, OverflowError) as error:  # the second in the first and the last year
-        raise VireidError(f'{source} is {text!r}', allowed=f'a date or time such as {EXAMPLE}') from error
+        raise WrongValue(f'{source} is {text!r}', allowed=f'a date or time such as {EXAMPLE}') from error
 
 
 def find_time(path: str | Path, pattern: str | None = None) -> tuple[datetime, str]:
@@ -48,7 +48,7 @@ def find_time(path: str | Path, pattern: str | None = None) -> tuple[datetime, s
             followed by a time of day.
 
     Raises:
-        VireidError: if the name does not match the pattern.
+        NoMatch: if the name does not match the pattern.
         OSError: if the file does not exist.
     """
     stem = Path(path).stem

@@ -15,7 +15,7 @@ from vireid.core.data.images import decoder
 from vireid.core.data.loader import Batches
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, VireidError
 from vireid.interfaces import Model
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
@@ -66,7 +66,7 @@ def make_zero_shot(
             samples[modality].append(Sample(image.path, 0, 0, modality))
     every = [sample for own in samples.values() for sample in own]
     if not every:
-        raise VireidError('none of the images can be read', todo='check the folder of the gallery')
+        raise DamagedFile('none of the images can be read', todo='check the folder of the gallery')
     data = ImageSet(every, experiment.build_transform('test'), read=read)
     size = experiment.evaluation.batch_size
     chunks = [range(start, min(start + size, len(every))) for start in range(0, len(every), size)]

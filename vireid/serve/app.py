@@ -24,7 +24,7 @@ from vireid.boundary.reading import parse_json, reason
 from vireid.boundary.showing import csv_cell, printable
 from vireid.boundary.writing import open_to_append
 from vireid.core.types import MODALITIES, Modality
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, UnknownName, VireidError, WriteFailed, WrongValue
 from vireid.search.confidence import FALSE_ALARMS, judge, percent
 from vireid.search.index import Hit, Index, Where
 from vireid.search.modality import guess_modality
@@ -152,18 +152,18 @@ class _Page:
         try:
             given = parse_json(content)
         except ValueError as error:
-            raise VireidError(f'the label cannot be read: {reason(error)}') from error
+            raise WrongValue(f'the label cannot be read: {reason(error)}') from error
         fields = given if isinstance(given, dict) else {}
         query, row, same = (fields.get(name) for name in ('query', 'row', 'same'))
         if not isinstance(query, str) or type(row) is not int or type(same) is not bool:
-            raise VireidError('a label needs query, row and same')
+            raise WrongValue('a label needs query, row and same')
         await anyio.to_thread.run_sync(lambda: self._write_label(query[:1000], row, same))
         return JSONResponse({'saved': True})
 
     def _write_label(self, query: str, row: int, same: bool) -> None:
         entry = self.index.entries.of([row]).get(row)
         if entry is None:
-            raise VireidError(f'the index has no image {row}')
+            raise UnknownName(f'the index has no image {row}')
         path = inside(self.index.folder, LABELS)
         answer = 'same' if same else 'different'
         now = datetime.now().isoformat(' ', 'seconds')
@@ -174,7 +174,7 @@ class _Page:
                     lines.writerow(['time', 'query', 'result', 'answer'])
                 lines.writerow([now, csv_cell(query), csv_cell(entry.path), answer])
         except OSError as error:
-            raise VireidError(
+            raise WriteFailed(
                 f'the answer cannot be saved: {error.strerror}', todo=f'check {LABELS} of the index'
             ) from error
 
@@ -183,7 +183,7 @@ def _modality(request: Request, name: str) -> Modality | None:
     """Returns a modality that a request names, None if it names none."""
     given = request.query_params.get(name) or None
     if given not in (None, *MODALITIES):
-        raise VireidError(f'{name} is {given[:20]!r}', allowed=', '.join(MODALITIES))
+        raise WrongValue(f'{name} is {given[:20]!r}', allowed=', '.join(MODALITIES))
     return given
 
 
@@ -201,7 +201,7 @@ def _filters(request: Request, index: Index) -> tuple[Where, int]:
     index.require_known(where)
     text = given.get('top', '40')
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_HITS):
-        raise VireidError(f'top is {text[:20]!r}', allowed=f'1 to {MAX_HITS}')
+        raise WrongValue(f'top is {text[:20]!r}', allowed=f'1 to {MAX_HITS}')
     return where, int(text)
 
 
@@ -212,7 +212,7 @@ def _decoded(content: bytes, scale_raw: Any) -> np.ndarray:
     except VireidError:
         raise
     except Exception as error:  # a damaged file may fail in any way
-        raise VireidError(f'the image is damaged: {reason(error)}', todo='save it again as JPEG or PNG') from error
+        raise DamagedFile(f'the image is damaged: {reason(error)}', todo='save it again as JPEG or PNG') from error
 
 
 def _plain(hit: Hit, probability: float | None) -> dict[str, Any]:

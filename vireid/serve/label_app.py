@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from vireid.boundary.reading import parse_json, reason
 from vireid.boundary.showing import printable
-from vireid.errors import VireidError
+from vireid.errors import WrongValue
 from vireid.labeling.journal import Kind
 from vireid.labeling.labels import Labels
 from vireid.labeling.people import Contradiction, Rows
@@ -137,7 +137,7 @@ class _Page:
         try:
             given: _Given = _GIVEN.validate_python(parse_json(content))
         except (ValueError, ValidationError) as error:
-            raise VireidError(f'the answer cannot be read: {reason(error)}') from error
+            raise WrongValue(f'the answer cannot be read: {reason(error)}') from error
         try:
             late = await anyio.to_thread.run_sync(lambda: self._take(given))
         except Contradiction as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from vireid.errors import VireidError
+from vireid.errors import InUse, MissingPackage, Unavailable, WrongValue
 
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 ANY = ('0.0.0.0', '::', '')  # noqa: S104 - all addresses of this machine, recognized here and not bound
@@ -31,7 +32,7 @@ class Address:
         browser: whether to open the page in the browser.
 
     Raises:
-        VireidError: if the token is too short or has invalid characters.
+        WrongValue: if the token is too short or has invalid characters.
     """
 
     host: str = '127.0.0.1'
@@ -41,7 +42,7 @@ class Address:
 
     def __post_init__(self) -> None:
         if self.token is not None and not re.fullmatch('[A-Za-z0-9_-]{16,}', self.token):
-            raise VireidError(
+            raise WrongValue(
                 '--token is too short or has invalid characters',
                 allowed='at least 16 characters of A-Z, a-z, 0-9, _ and -',
             )
@@ -55,7 +56,7 @@ def explained_imports() -> Iterator[None]:
 
         yield
     except ImportError as error:
-        raise VireidError(f'{error.name} is not installed', todo="pip install 'vireid[serve]'") from error
+        raise MissingPackage(f'{error.name} is not installed', todo="pip install 'vireid[serve]'") from error
 
 
 def serve(address: Address, what: str, saved: str, make_app: Callable[[Sequence[str], str | None], Any]) -> None:
@@ -104,7 +105,8 @@ def _listen(host: str, port: int) -> socket.socket:
     """Opens the port.
 
     Raises:
-        VireidError: if it is in use, or the address is not one of this machine.
+        InUse: if another process listens there.
+        Unavailable: if the address is not one of this machine.
     """
     listening = None
     try:
@@ -117,7 +119,6 @@ def _listen(host: str, port: int) -> socket.socket:
         if listening is not None:
             listening.close()
         reason = getattr(error, 'strerror', None) or str(error)
-        raise VireidError(
-            f'cannot listen on {host}, port {port}: {reason}', todo='choose another one: --port 8001'
-        ) from error
+        kind = InUse if getattr(error, 'errno', None) == errno.EADDRINUSE else Unavailable
+        raise kind(f'cannot listen on {host}, port {port}: {reason}', todo='choose another one: --port 8001') from error
     return listening

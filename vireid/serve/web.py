@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from vireid.boundary.showing import printable
-from vireid.errors import VireidError
+from vireid.errors import UnsafeFile, VireidError, WrongValue
 from vireid.reporting.markup import asset
 
 LOCAL = ('127.0.0.1', 'localhost')
@@ -109,7 +109,7 @@ async def read_body(request: Request, most: int = MAX_BYTES) -> bytes:
         VireidError: if it is, or is empty.
     """
     declared = request.headers.get('content-length', '0')
-    too_large = VireidError(f'the upload has more than {most:,} bytes', todo='crop the person, or save as JPEG')
+    too_large = UnsafeFile(f'the upload has more than {most:,} bytes', todo='crop the person, or save as JPEG')
     if declared.isdecimal() and int(declared) > most:
         raise too_large
     content = bytearray()
@@ -120,9 +120,9 @@ async def read_body(request: Request, most: int = MAX_BYTES) -> bytes:
                 if len(content) > most:
                     raise too_large
     except TimeoutError as error:
-        raise VireidError(f'the upload took more than {UPLOAD_SECONDS} seconds') from error
+        raise UnsafeFile(f'the upload took more than {UPLOAD_SECONDS} seconds') from error
     if not content:
-        raise VireidError('the upload is empty')
+        raise WrongValue('the upload is empty')
     return bytes(content)
 
 

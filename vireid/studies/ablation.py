@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vireid.boundary.config_text import dump, read_record
 from vireid.boundary.paths import inside
-from vireid.boundary.showing import one_line, printable
-from vireid.boundary.writing import write_whole
+from vireid.boundary.showing import one_line
 from vireid.console.wording import aligned, counted
 from vireid.core.config.files import SUFFIXES
-from vireid.errors import VireidError, did_you_mean
-from vireid.reporting.record import read_run
-from vireid.runtime.processes import world
-from vireid.studies import comparison_page
-from vireid.studies.comparison import Comparison, compare_systems
+from vireid.errors import MissingFile, UnknownKey, UnknownName, WrongValue, did_you_mean
 from vireid.studies.jobs import Job, check_first
-from vireid.studies.launching import finish_all
-from vireid.studies.systems import System
 
 COLUMNS = ('R1', 'mAP')
 MORE = ('R10', 'R20')  # additional published metrics that a row may have
@@ -81,14 +74,14 @@ class Table:
         for key, kind in needed.items():
             if not isinstance(content.get(key), kind):
                 allowed = 'text' if kind is str else 'keys and values'
-                raise VireidError(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
+                raise WrongValue(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
         known = [*needed, 'starts', 'data']
         for key in content:
             if key not in known:
-                raise VireidError(f'{path}: unknown key {key!r}{did_you_mean(key, known)}', allowed=', '.join(known))
+                raise UnknownKey(f'{path}: unknown key {key!r}{did_you_mean(key, known)}', allowed=', '.join(known))
         starts = content.get('starts', {})
         if not isinstance(starts, dict) or not all(isinstance(s, dict) and set(s) == START for s in starts.values()):
-            raise VireidError(f'{path}: starts is {starts!r}', allowed='config and key for each name')
+            raise WrongValue(f'{path}: starts is {starts!r}', allowed='config and key for each name')
         starts = {name: {'config': folder / str(own['config']), 'key': str(own['key'])} for name, own in starts.items()}
         rows = {}
         for row, metrics in content['rows'].items():
@@ -96,20 +89,20 @@ class Table:
             files = named or [inside(folder, f'{row}{suffix}') for suffix in SUFFIXES]
             config = next((file for file in files if file.is_file()), None)
             if config is None:
-                raise VireidError(f'{path}: the config {files[0]} does not exist', todo='write it, or remove the row')
+                raise MissingFile(f'{path}: the config {files[0]} does not exist', todo='write it, or remove the row')
             if not isinstance(metrics, dict) or set(metrics) - OPTIONAL != {'label', *COLUMNS}:
-                raise VireidError(
+                raise WrongValue(
                     f'{path}: rows.{row} is {metrics!r}',
                     allowed=f'label, R1, mAP; optional: {", ".join(sorted(OPTIONAL))}',
                 )
             start, own = metrics.get('start', next(iter(starts), None)), metrics.get('settings', {})
             if start is not None and start not in starts:
-                raise VireidError(f'{path}: rows.{row}.start is {start!r}', allowed=', '.join(starts) or 'null')
+                raise UnknownName(f'{path}: rows.{row}.start is {start!r}', allowed=', '.join(starts) or 'null')
             if not isinstance(own, dict):
-                raise VireidError(f'{path}: rows.{row}.settings is {own!r}', allowed='configs by name')
+                raise WrongValue(f'{path}: rows.{row}.settings is {own!r}', allowed='configs by name')
             if not all(isinstance(metrics.get(c), (int, float, type(None))) for c in (*COLUMNS, *MORE)):
                 allowed = 'R1 and mAP in percent, or null if not published'
-                raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed=allowed)
+                raise WrongValue(f'{path}: rows.{row} is {metrics!r}', allowed=allowed)
             own = {name: folder / str(over) for name, over in own.items()}
             rows[row] = {
                 **dict.fromkeys(MORE),
@@ -120,7 +113,7 @@ class Table:
                 'settings': own,
             }
         if not rows:
-            raise VireidError(f'{path}: rows is empty', allowed='one row per config')
+            raise WrongValue(f'{path}: rows is empty', allowed='one row per config')
         settings = {name: folder / str(over) for name, over in content['settings'].items()}
         data = str(content.get('data', 'SYSU-MM01'))
         return cls(folder, content['title'], content['paper'], settings, rows, starts, data)
@@ -173,70 +166,19 @@ def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]], data: bool = True)
         VireidError: if a run cannot be built.
     """
     for _, runs in jobs:
-        by_row: dict[str, list[Row]] = {}
+        for row in dict.fromkeys(job.row for job in runs):
+            check_first([job for job in runs if job.row == row], data)
+
+
+def config_key(job: Row) -> str:
+    """Returns a text that is the same for runs with the same config."""
+    return dump({**job.experiment.to_config(), 'name': ''})
+
+
+def unique_runs(jobs: Sequence[tuple[Table, Sequence[Row]]]) -> dict[str, Row]:
+    """Returns the runs by `config_key`, each once: the full network of a paper is a row of several tables."""
+    unique: dict[str, Row] = {}
+    for _, runs in jobs:
         for job in runs:
-            by_row.setdefault(job.row, []).append(job)
-        for row in by_row.values():
-            check_first(row, data)
-
-
-def run_tables(
-    jobs: Sequence[tuple[Table, Sequence[Row]]],
-    base: Path,
-    launcher: Any = None,
-    label: str = '',
-    whole: bool = True,
-    log: Callable[[str], None] = print,
-    warn: Callable[[str], None] = print,
-) -> None:
-    """Trains the missing runs of each table, and prints and writes the table.
-
-    Args:
-        jobs: the runs of each table.
-        base: the parent folder of the tables.
-        launcher: trains the runs; None trains them one after the other in this process.
-        label: name of the data in the tables; by default its description and folder.
-        whole: whether the tables have all rows; a partial table is not written.
-        log: called with each line of output.
-        warn: called with a line for each damaged checkpoint.
-
-    Raises:
-        VireidError: if runs failed, or a folder holds a run of another config.
-        Interrupted: after Ctrl-C, once the checkpoints are written.
-    """
-    same: dict[str, tuple[str, Row]] = {}  # the full network of a paper is a row of several tables
-    keys = {id(job): dump({**job.experiment.to_config(), 'name': ''}) for _, runs in jobs for job in runs}
-    for table, runs in jobs:
-        for job in runs:
-            first, _ = same.setdefault(keys[id(job)], (f'{table.folder.name}/{job.row}', job))
-            if same[keys[id(job)]][1] is not job:
-                log(f'{job.label}: the same config as {first}')
-    unique = [job for _, job in same.values()]
-    done = dict(zip(same, finish_all(unique, launcher, base, log=log, warn=warn), strict=True))
-    for table, runs in jobs:
-        results = {(job.row, job.seed): done[keys[id(job)]] for job in runs}
-        text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({runs[0].data})')
-        compared = _compared(table, results)
-        if compared is not None:
-            text = '\n'.join([text, '', *compared.notes, *compared.claims()])
-        log(f'\n{text}\n')
-        target = runs[0].folder.parent.parent / 'table.txt'
-        target.parent.mkdir(parents=True, exist_ok=True)  # does not exist if all runs belong to another table
-        if not whole:
-            log(f'the runs are in {target.parent}')
-        else:
-            if world()[0] == 0:
-                write_whole(target, f'{printable(text)}\n')
-                if compared is not None:
-                    comparison_page.write(compared, target.parent)
-            page = '' if compared is None else f' and {target.parent / "comparison.html"}'
-            log(f'written to {target}{page}')
-
-
-def _compared(table: Table, results: dict[tuple[str, int], dict[str, Any]]) -> Comparison | None:
-    """Compares the rows; returns None for a single row."""
-    rows: dict[str, System] = {}
-    for (row, seed), result in results.items():
-        system = rows.setdefault(row, System(table.rows[row]['label'], {}))
-        system.runs[seed] = read_run(result['queries'].parent)
-    return compare_systems(list(rows.values()), allow_differences=True) if len(rows) > 1 else None
+            unique.setdefault(config_key(job), job)
+    return unique

@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.showing import printable
+from vireid.boundary.writing import write_whole
 from vireid.core.config.overrides import Overrides
 from vireid.core.registry.manager import Manager
-from vireid.studies.ablation import Row, Table, check_tables, run_tables
+from vireid.reporting.record import read_run
+from vireid.runtime.processes import world
+from vireid.studies import comparison_page
+from vireid.studies.ablation import Row, Table, check_tables, config_key, unique_runs
 from vireid.studies.ablation_rows import choose_names, find_tables, make_rows, make_starts
+from vireid.studies.comparison import Comparison, compare_systems
 from vireid.studies.jobs import Job
 from vireid.studies.launching import finish_all
 from vireid.studies.synthetic_people import DATA, START_DATA, generate_people, generate_start_people, on_people
+from vireid.studies.systems import System
 
 SYNTHETIC = 'synth'  # the settings of a table for synthetic people
 
@@ -71,7 +78,51 @@ class AblationPlan:
         if self.starts:  # only then are there weights to check
             finish_all(self.starts, launcher, self.base, log=log, warn=warn)
             check_tables(self.tables, data=not self.synthetic)
-        run_tables(self.tables, self.base, launcher, label, whole=self.whole, log=log, warn=warn)
+        unique = unique_runs(self.tables)
+        for _, runs in self.tables:
+            for job in runs:
+                first = unique[config_key(job)]
+                if first is not job:
+                    log(f'{job.label}: the same config as {first.folder.parent.parent.name}/{first.row}')
+        done = finish_all(list(unique.values()), launcher, self.base, log=log, warn=warn)
+        by_key = dict(zip(unique, done, strict=True))
+        for table, runs in self.tables:
+            self._write(table, runs, {(job.row, job.seed): by_key[config_key(job)] for job in runs}, label, log)
+
+    def _write(
+        self,
+        table: Table,
+        runs: Sequence[Row],
+        results: dict[tuple[str, int], dict[str, Any]],
+        label: str,
+        log: Callable[[str], None],
+    ) -> None:
+        """Prints a table, and writes it if it is whole."""
+        text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({runs[0].data})')
+        compared = _compared(table, results)
+        if compared is not None:
+            text = '\n'.join([text, '', *compared.notes, *compared.claims()])
+        log(f'\n{text}\n')
+        target = runs[0].folder.parent.parent / 'table.txt'
+        target.parent.mkdir(parents=True, exist_ok=True)  # does not exist if all runs belong to another table
+        if not self.whole:
+            log(f'the runs are in {target.parent}')
+            return
+        if world()[0] == 0:
+            write_whole(target, f'{printable(text)}\n')
+            if compared is not None:
+                comparison_page.write(compared, target.parent)
+        page = '' if compared is None else f' and {target.parent / "comparison.html"}'
+        log(f'written to {target}{page}')
+
+
+def _compared(table: Table, results: dict[tuple[str, int], dict[str, Any]]) -> Comparison | None:
+    """Compares the rows; returns None for a single row."""
+    rows: dict[str, System] = {}
+    for (row, seed), result in results.items():
+        system = rows.setdefault(row, System(table.rows[row]['label'], {}))
+        system.runs[seed] = read_run(result['queries'].parent)
+    return compare_systems(list(rows.values()), allow_differences=True) if len(rows) > 1 else None
 
 
 def plan_ablation(

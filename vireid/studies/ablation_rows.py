@@ -9,7 +9,7 @@ from typing import Any
 
 from vireid.core.config.overrides import Overrides
 from vireid.core.registry.manager import Manager
-from vireid.errors import VireidError, did_you_mean
+from vireid.errors import MissingFile, UnknownName, did_you_mean
 from vireid.launch.resolve import resolve
 from vireid.studies.ablation import Row, Table
 from vireid.studies.jobs import Job, make_job
@@ -19,14 +19,14 @@ def find_tables(name: str, places: Sequence[Path]) -> list[Path]:
     """Returns the folders of tables: `name` if it is one, else those in `places` called `name` or `name_table*`.
 
     Raises:
-        VireidError: if there is none.
+        UnknownName: if there is none.
     """
     if (Path(name) / 'table.yaml').is_file():
         return [Path(name)]
     tables = [path.parent for place in places for path in sorted(place.glob('*/table.yaml'))]
     matching = [folder for folder in tables if folder.name == name or folder.name.startswith(f'{name}_table')]
     if not matching:
-        raise VireidError(
+        raise UnknownName(
             f'no table {name!r} in {", ".join(map(str, places))}',
             allowed=', '.join(folder.name for folder in tables) or 'a folder with a table.yaml',
             todo='give one of these, a paper (tffn or dmcf), or a folder with a table.yaml',
@@ -38,12 +38,12 @@ def read_literature(folder: Path | None) -> dict[str, Any]:
     """Returns the published numbers of a table, as arguments of `make_table`; none without a folder.
 
     Raises:
-        VireidError: if the folder has no table.
+        MissingFile: if the folder has no table.
     """
     if folder is None:
         return {}
     if not (folder / 'table.yaml').is_file():
-        raise VireidError(f'{folder} has no table.yaml', allowed='a folder such as configs/tffn_table3')
+        raise MissingFile(f'{folder} has no table.yaml', allowed='a folder such as configs/tffn_table3')
     table = Table.read(folder)
     return {'literature': table.rows, 'source': table.paper}
 
@@ -57,12 +57,12 @@ def choose_names(words: Sequence[str], known: Sequence[str], what: str = '') -> 
         what: a word before a name, for the error.
 
     Raises:
-        VireidError: for an unknown name.
+        UnknownName: for an unknown name.
     """
     chosen = [name for word in words for name in word.split(',') if name]
     for name in chosen:
         if name not in known:
-            raise VireidError(f'no {what}{name!r}{did_you_mean(name, known)}', allowed=', '.join(dict.fromkeys(known)))
+            raise UnknownName(f'no {what}{name!r}{did_you_mean(name, known)}', allowed=', '.join(dict.fromkeys(known)))
     return chosen
 
 
@@ -114,7 +114,7 @@ def make_rows(
         VireidError: if the table has no such settings, or a config is invalid.
     """
     if settings is not None and settings not in table.settings:
-        raise VireidError(
+        raise UnknownName(
             f'--on {settings}: {table.folder / "table.yaml"} has no settings of this name'
             f'{did_you_mean(settings, table.settings)}',
             allowed=', '.join(table.settings) + ', or no --on for the configs as they are',

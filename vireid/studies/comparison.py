@@ -16,7 +16,7 @@ import numpy as np
 
 from vireid.boundary.showing import markdown, markdown_line
 from vireid.console.wording import aligned, counted
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, TooFew
 from vireid.reporting.config_differences import differences
 from vireid.statistics.comparison import MAX_SEEDS, Difference, bootstrap, over_seeds, seeds_for
 from vireid.statistics.scores import metric_values
@@ -217,13 +217,13 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
         VireidError: for a single system, or if the runs cannot be compared.
     """
     if len(systems) < 2:
-        raise VireidError(
+        raise TooFew(
             f'{counted(len(systems), "system")} to compare',
             allowed='two or more; runs of one config with different seeds are one system',
         )
     notes = find_differences(systems)
     if notes and not allow_differences:
-        raise VireidError(
+        raise Mismatch(
             f'these runs cannot be compared: {"; ".join(notes)}',
             todo='train them with the same settings, or use --allow-differences (in Python: allow_differences=True) to '
             'note this above the table',
@@ -242,7 +242,7 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
 def _pair(first: System, second: System, column: str, confidence: float, systems: Sequence[System]) -> SystemPair:
     seeds = sorted(set(first.runs) & set(second.runs))
     if not seeds:
-        raise VireidError(
+        raise Mismatch(
             f'{first.name} has the seeds {sorted(first.runs)}, but {second.name} has {sorted(second.runs)}',
             todo='train both with the same seeds',
         )
@@ -272,7 +272,7 @@ def _queries(
     for place, seed in enumerate(seeds):
         sides = [read_queries(system.runs[seed]) for system in (first, second)]
         if any(not np.array_equal(sides[0][key], sides[1][key]) for key in ('identity', 'trial')):
-            raise VireidError(
+            raise Mismatch(
                 f'{first.name} and {second.name} were tested on different queries (seed {seed})',
                 todo='use the same dataset, split and protocol',
             )

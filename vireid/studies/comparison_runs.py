@@ -10,7 +10,7 @@ from typing import Any
 from vireid.console.wording import counted
 from vireid.core.config.overrides import Overrides
 from vireid.core.registry.manager import Manager
-from vireid.errors import VireidError
+from vireid.errors import Conflict, Mismatch, MissingFile, TooFew
 from vireid.launch.resolve import resolve
 from vireid.runtime.processes import world
 from vireid.studies import comparison_page
@@ -47,7 +47,7 @@ def prepare_systems(
     missing = next((name for name in names if '::' not in name and not Path(name).exists()), None)
     if missing is not None:
         allowed = 'configs, such as my.py or vireid::tffn_sysu.py, and folders of finished runs'
-        raise VireidError(f'{missing} does not exist', allowed=allowed)
+        raise MissingFile(f'{missing} does not exist', allowed=allowed)
     if on is not None:
         small = [folder / SMALL for folder in manager.configs['vireid']] if on == SYNTHETIC else [Path(on)]
         overrides = replace(on_people(overrides) if on == SYNTHETIC else overrides, over=small[:1])
@@ -141,21 +141,21 @@ def compare_and_write(
 def _check(finished: Sequence[System], configs: Sequence[Sequence[Job]]) -> None:
     """Raises if there are fewer than two systems, or two of them cannot be compared."""
     if len(finished) + len(configs) < 2:
-        raise VireidError(
+        raise TooFew(
             f'{counted(len(finished) + len(configs), "system")} to compare',
             allowed='two or more; runs of one config with different seeds are one system',
         )
     folders = [job.folder for jobs in configs for job in jobs]
     repeated = next((folder for folder in folders if folders.count(folder) > 1), None)
     if repeated is not None:
-        raise VireidError(
+        raise Conflict(
             f'two configs are named {repeated.parent.name}',
             todo='rename one of them (the file, or `name` in the config), because it names the run folder',
         )
     seeds = {job.experiment.seed for jobs in configs for job in jobs}
     for system in finished:
         if configs and not seeds & set(system.runs):
-            raise VireidError(
+            raise Mismatch(
                 f'{system.name} has the seeds {sorted(system.runs)}, but the configs use {sorted(seeds)}',
                 todo='train the configs with the same seeds',
             )

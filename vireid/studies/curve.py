@@ -16,7 +16,7 @@ from vireid.boundary.writing import write_whole
 from vireid.console.wording import aligned, counted
 from vireid.core.config.overrides import Overrides
 from vireid.core.registry.manager import Manager
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingFile, WrongValue
 from vireid.launch.resolve import Source, resolve
 from vireid.reporting import result_file
 from vireid.runtime.processes import world
@@ -59,9 +59,9 @@ def make_points(
     """
     different = sorted(set(numbers))
     if len(different) < 2:
-        raise VireidError(f'--identities is {" ".join(map(str, numbers))}', allowed='at least two, such as 4 8 12')
+        raise WrongValue(f'--identities is {" ".join(map(str, numbers))}', allowed='at least two, such as 4 8 12')
     if draws < 1:
-        raise VireidError(f'--draws is {draws}', allowed='at least 1')
+        raise WrongValue(f'--draws is {draws}', allowed='at least 1')
     require_own_images(source, overrides, manager, 'a learning curve')
     points = []
     for count, draw in [(count, draw) for count in different for draw in range(draws)]:
@@ -165,7 +165,7 @@ def paired_gain(before: Sequence[Path], after: Sequence[Path]) -> tuple[float, f
     sides = [_hits(files) for files in (before, after)]
     (person, first), (others, second) = sides
     if not np.array_equal(person, others):
-        raise VireidError('the runs were tested on different people', todo='use the same test split')
+        raise Mismatch('the runs were tested on different people', todo='use the same test split')
     count = len(person)
     hits, queries = np.stack([first[:, 0], second[:, 0]]), np.stack([first[:, 1], second[:, 1]])
     means = hits.sum(axis=1) / queries.sum(axis=1)
@@ -185,7 +185,7 @@ def _hits(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the test identities, and their numbers of rank-1 hits and of queries in the first rows of runs."""
     lacking = next((file for file in files if not file.is_file()), None)
     if lacking is not None:
-        raise VireidError(f'{lacking} is missing', todo='use another --work-dir, or delete that run to repeat it')
+        raise MissingFile(f'{lacking} is missing', todo='use another --work-dir, or delete that run to repeat it')
     loaded = [result_file.read_queries(file) for file in files]
     plain = [queries['row'] == 0 for queries in loaded]
     person = np.concatenate([queries['identity'][own] for queries, own in zip(loaded, plain, strict=True)])

@@ -22,7 +22,7 @@ from vireid.core.registry.manager import Manager
 from vireid.core.registry.signature import signature_of
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
-from vireid.errors import VireidError
+from vireid.errors import Changed, Conflict, Mismatch, VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train
@@ -79,11 +79,11 @@ def make_job(experiment: Experiment, overrides: Overrides, folder: Path, label: 
     for number, file in enumerate(experiment.stages, 1):
         stage = resolve(file, overrides, manager=experiment.manager)
         if stage.stages:
-            raise VireidError(
+            raise Conflict(
                 f'{file} has its own stages', todo=f'list all of them in stages of {experiment.name}, in order'
             )
         if before is not None and stage.training.init:
-            raise VireidError(f'{file} sets training.init, but the previous stage initializes it', todo='remove it')
+            raise Conflict(f'{file} sets training.init, but the previous stage initializes it', todo='remove it')
         place = folder / f'stage{number}_{stage.name}'
         before = Job(f'{label}, stage {number}, {stage.name}', _without_console(stage), place, before)
     return Job(label, _without_console(experiment), folder, before)
@@ -116,12 +116,12 @@ def require_own_images(source: Source, overrides: Overrides, manager: Manager, w
         what: the feature that reassigns identities to splits, for the message.
 
     Raises:
-        VireidError: if the dataset cannot reassign identities.
+        Mismatch: if the dataset cannot reassign identities.
     """
     config = read(source, overrides, manager)
     name, known = config.sections.get('dataset', {}).get('type'), config.manager.components
     if name in known.names('datasets') and 'identities' not in signature_of(known.get('datasets', name)).parameters:
-        raise VireidError(
+        raise Mismatch(
             f'{what} reassigns identities to splits, but the splits of {name} are fixed',
             allowed='Manifest and Folders, for your own images',
             todo='use a config such as vireid::own_few.py',
@@ -215,14 +215,14 @@ def finish(
             experiment, read_sections(config_text.read_record(path), path), _may_change(job, data_may_move)
         )
         if not all(matches(key, scoring(experiment)) for key in changed):
-            raise VireidError(
+            raise Changed(
                 f'{folder} holds a run with another {named(changed)}',
                 todo='use the settings of that run, or choose another --work-dir',
             )
         rescore = bool(changed)
     done = result_file.read(folder)
     if done is not None and (edited := changed_plugins(_provenance(folder), code_digests(experiment.plugins))):
-        raise VireidError(
+        raise Changed(
             f'{", ".join(edited)} has changed since {folder} was trained with it',
             todo='choose another --work-dir for runs with the changed code, or restore the file',
         )
@@ -244,7 +244,7 @@ def finish(
         else:
             score_checkpoint(experiment, None, folder, callbacks=[bar])
     except VireidError as error:
-        raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
+        raise type(error)(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
     trained = result_file.read(folder)
     assert trained is not None  # training writes it last
     log(_line(job.label, trained))
@@ -269,7 +269,7 @@ def _with_queries(result: dict[str, Any], folder: Path) -> dict[str, Any]:
 def require_scored_as_configured(job: Job, result: Mapping[str, Any]) -> None:
     """Raises VireidError if a run was finished earlier with another protocol than that of its config."""
     if result['queries'].parent != job.folder:
-        raise VireidError(
+        raise Changed(
             f'{job.folder} was finished earlier with other evaluation settings', todo='choose another --work-dir'
         )
 

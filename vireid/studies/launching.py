@@ -20,7 +20,7 @@ from vireid.boundary.writing import write_whole
 from vireid.console.terminal import Terminal
 from vireid.console.wording import counted
 from vireid.core.config.experiment import Experiment
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, VireidError, WrongContent
 from vireid.launcher_types import JobCommand, JobState
 from vireid.plugin_manager.manager import PluginManager, create_manager
 from vireid.reporting import result_file
@@ -151,9 +151,9 @@ def read_job(file: Path) -> tuple[Job, bool]:
             job = Job(run['label'], experiment, Path(run['folder']), job)
         may_move = bool(content['data_may_move'])
     except (KeyError, TypeError) as error:
-        raise VireidError(f'{file} does not describe a run', todo='repeat the command that wrote it') from error
+        raise DamagedFile(f'{file} does not describe a run', todo='repeat the command that wrote it') from error
     if job is None:
-        raise VireidError(f'{file} has no runs', todo='repeat the command that wrote it')
+        raise WrongContent(f'{file} has no runs', todo='repeat the command that wrote it')
     return job, may_move
 
 

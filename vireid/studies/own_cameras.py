@@ -14,7 +14,7 @@ from shlex import quote
 
 from vireid.boundary.image_files import SUFFIXES
 from vireid.console.wording import counted
-from vireid.errors import VireidError
+from vireid.errors import Conflict, Mismatch, MissingFile, NotReady, TooFew, WrongValue
 
 MANIFEST = 'manifest.csv'
 ZERO_SHOT, RECIPE = 'vireid::zero_shot.py', 'vireid::own_few.py'
@@ -54,20 +54,20 @@ class OwnCameras:
             VireidError: if a source is missing, or the sources are not two modalities.
         """
         if missing := [source for source in self.sources if not source.exists()]:
-            raise VireidError(f'{missing[0]} does not exist', allowed='videos, and folders of crops')
+            raise MissingFile(f'{missing[0]} does not exist', allowed='videos, and folders of crops')
         if self.modalities and len(self.modalities) != len(self.sources):
-            raise VireidError(
+            raise Mismatch(
                 f'{counted(len(self.modalities), "modality", "modalities")} for {counted(len(self.sources), "source")}',
                 allowed='one --modality for each source',
             )
         if set(self.modalities) and len(set(self.modalities)) == 1:
-            raise VireidError(
+            raise WrongValue(
                 f'all sources are {self.modalities[0]}', allowed='at least one visible and one infrared camera'
             )
         if len(self.sources) < 2 and not self.sources[0].is_dir():
-            raise VireidError('one video', allowed='a visible and an infrared one, or a folder with both')
+            raise TooFew('one video', allowed='a visible and an infrared one, or a folder with both')
         if self.folds < 2:
-            raise VireidError(f'--folds is {self.folds}', allowed='at least 2, such as 5')
+            raise WrongValue(f'--folds is {self.folds}', allowed='at least 2, such as 5')
 
     def run(self, step: Step, ask: Ask, log: Callable[[str], None] = print) -> int:
         """Runs the steps; stops at the first that fails.
@@ -138,7 +138,7 @@ class OwnCameras:
                 return status
         if not manifest.is_file():
             todo = f'name people with vireid label {quote(str(self.out))}, then repeat the command'
-            raise VireidError(f'{manifest} does not exist: no people have been named', todo=todo)
+            raise NotReady(f'{manifest} does not exist: no people have been named', todo=todo)
         status = step('data', 'check', str(self.out))
         return 0 if status and ask('There are errors, see above. Continue anyway?', False) else status
 
@@ -168,10 +168,10 @@ def copy_crops(source: Path, out: Path, number: int, modality: str, log: Callabl
     if source.resolve() == out.resolve():
         return
     if out.resolve().is_relative_to(source.resolve()):
-        raise VireidError(f'{out} is inside {source}, which it would contain', todo='choose another folder with -o')
+        raise Conflict(f'{out} is inside {source}, which it would contain', todo='choose another folder with -o')
     images = sorted(path for path in source.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())
     if not images:
-        raise VireidError(f'{source} has no images', allowed='a video, or a folder with crops of people')
+        raise TooFew(f'{source} has no images', allowed='a video, or a folder with crops of people')
     copied = 0
     for path in images:
         place = path.relative_to(source)

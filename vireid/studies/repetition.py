@@ -13,7 +13,7 @@ from vireid.boundary import checkpoint
 from vireid.boundary.paths import inside
 from vireid.core.config.experiment import Experiment
 from vireid.core.training.run import RECORD
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, Changed, NotReady, UnsupportedFile
 from vireid.launch.launch import train
 from vireid.reporting import result_file
 from vireid.reporting.record import read_provenance, scan_metrics
@@ -52,9 +52,9 @@ def read_finished(folder: Path) -> dict[str, Any]:
     """
     record = read_provenance(inside(folder, RECORD))
     if record.get('machine', {}).get('threads') is None:
-        raise VireidError(f'{folder / RECORD} does not record the number of threads', todo='train the run again')
+        raise UnsupportedFile(f'{folder / RECORD} does not record the number of threads', todo='train the run again')
     if result_file.read(folder) is None:
-        raise VireidError(f'{folder} is not finished', todo='resume it first: vireid train ... --resume')
+        raise NotReady(f'{folder} is not finished', todo='resume it first: vireid train ... --resume')
     return record
 
 
@@ -74,11 +74,11 @@ def repeat(experiment: Experiment, folder: Path, work_dir: Path, record: Mapping
         VireidError: if the folder exists, or the initial weights of the run are missing or have changed.
     """
     if work_dir.exists():
-        raise VireidError(f'{work_dir} exists', todo='choose another --work-dir')
+        raise AlreadyExists(f'{work_dir} exists', todo='choose another --work-dir')
     torch.set_num_threads(record['machine']['threads'])  # the number of threads decides the order of sums
     init = record.get('init') or {}
     if init and (not Path(init['file']).is_file() or _digest(init['file']) != init['weights']):
-        raise VireidError(
+        raise Changed(
             f'{folder} was initialized from the weights in {init["file"]}, which are missing or have changed',
             todo='restore them; run.json has their digest',
         )

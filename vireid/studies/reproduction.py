@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vireid.boundary.config_text import dump, read_record
+from vireid.boundary.config_text import read_record
 from vireid.boundary.paths import inside
 from vireid.boundary.showing import markdown_line
 from vireid.boundary.writing import write_whole
+from vireid.console.number_ranges import parse_numbers
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, named, read_sections
 from vireid.core.registry.manager import Manager
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingKey, UnsupportedFile, VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.interfaces import Dataset
 from vireid.launch.cost import CostEstimate, run_size
@@ -26,9 +27,9 @@ from vireid.launch.resolve import resolve
 from vireid.launch.work import count_work
 from vireid.reporting import result_file
 from vireid.runtime.processes import world
-from vireid.studies.ablation import Row, Table
-from vireid.studies.ablation_rows import make_rows
-from vireid.studies.jobs import Bar, Job, check_first, trains
+from vireid.studies.ablation import Row, Table, check_tables, config_key, unique_runs
+from vireid.studies.ablation_rows import choose_names, find_tables, make_rows
+from vireid.studies.jobs import Bar, Job, trains
 from vireid.studies.launching import finish_all
 from vireid.studies.reproduction_cells import METRICS, Cell, table_markdown, table_text
 
@@ -65,13 +66,41 @@ class Plan:
         """Returns why the figures of a row cannot be compared; empty if they can."""
         return self.reasons.get(('', ''), '') or self.reasons.get((table.folder.name, row), '')
 
-    def unique(self) -> dict[str, Row]:
-        """Returns the runs by config, each once: the full network of a paper is a row of several tables."""
-        rows: dict[str, Row] = {}
-        for _, jobs in self.tables:
-            for job in jobs:
-                rows.setdefault(_key(job), job)
-        return rows
+
+def plan_paper(
+    paper: str,
+    overrides: Overrides,
+    manager: Manager,
+    base: Path,
+    seeds: str | None = None,
+    on: str | None = None,
+    tables: Sequence[str] = (),
+    rows: Sequence[str] = (),
+) -> Plan:
+    """Returns the runs of a paper's tables on the dataset that the overrides name.
+
+    Args:
+        paper: its name, or the folder of a table.
+        overrides: overrides of every config, with the data folder.
+        manager: the plugins, which have the tables.
+        base: the folder of all runs.
+        seeds: random seeds of each row; None means three, or one for a dataset with splits.
+        on: settings of the tables to apply to their rows.
+        tables: names of tables, several of them separated by commas; empty means all.
+        rows: names of rows, in the same way.
+
+    Raises:
+        VireidError: for an unknown name, a folder of other data, or an invalid config.
+    """
+    places = [place for own in manager.configs.values() for folder in own for place in (folder, folder / 'papers')]
+    chosen = sorted(map(Table.read, find_tables(paper, places)), key=lambda table: table.title)
+    names = choose_names(tables, [table.folder.name for table in chosen])
+    chosen = [table for table in chosen if not names or table.folder.name in names]
+    only = choose_names(rows, [row for table in chosen for row in table.rows])
+    root = overrides.values.get('dataset.root') or overrides.defaults.get('dataset.root', (None,))[0]
+    data = find_data(root, manager)
+    numbers = parse_numbers('--seeds', seeds or ('0' if data in SPLITS else '0-2'))
+    return plan(chosen, data, overrides, manager, base, numbers, on, only)
 
 
 def find_data(root: str | None, manager: Manager) -> str:
@@ -81,7 +110,7 @@ def find_data(root: str | None, manager: Manager) -> str:
         VireidError: if the folder contains none that a paper was measured on.
     """
     if root is None:
-        raise VireidError('no data folder was given', todo='set --data-root to the folder of SYSU-MM01 or RegDB')
+        raise MissingKey('no data folder was given', todo='set --data-root to the folder of SYSU-MM01 or RegDB')
     errors = []
     for name in FAMILIES:
         try:
@@ -89,7 +118,7 @@ def find_data(root: str | None, manager: Manager) -> str:
             return name
         except VireidError as error:
             errors.append(error.given)
-    raise VireidError(
+    raise UnsupportedFile(
         f'{root} is not a dataset of the papers ({", ".join(FAMILIES)}): {"; ".join(errors)}',
         todo='identify it: vireid data check DIR',
     )
@@ -123,7 +152,7 @@ def plan(
     here = [table for table in tables if table.data == data]
     if not here:
         needed = ', '.join(dict.fromkeys(table.data for table in tables))
-        raise VireidError(f'the data folder contains {data}, but these tables need {needed}', todo='set --data-root')
+        raise Mismatch(f'the data folder contains {data}, but these tables need {needed}', todo='set --data-root')
     parts = []
     reasons = {}
     for table in here:
@@ -183,9 +212,8 @@ def check(whole: Plan) -> None:
     Raises:
         VireidError: if a run cannot be built, or the data lack what a protocol needs.
     """
+    check_tables(whole.tables, data=False)
     for table, jobs in whole.tables:
-        for row in dict.fromkeys(job.row for job in jobs):
-            check_first([job for job in jobs if job.row == row])
         for family in FAMILIES[table.data]:
             experiment = _scored_by(jobs[0], family)
             experiment.build_protocol().trials(experiment.build_dataset())
@@ -193,7 +221,7 @@ def check(whole: Plan) -> None:
 
 def missing(whole: Plan) -> list[Row]:
     """Returns the runs that are not finished."""
-    return [job for job in whole.unique().values() if result_file.read(job.folder) is None]
+    return [job for job in unique_runs(whole.tables).values() if result_file.read(job.folder) is None]
 
 
 def estimate_hours(
@@ -250,14 +278,9 @@ def reproduce(
         VireidError: if runs failed, or a folder holds a run of another config.
         Interrupted: after Ctrl-C, once the checkpoints are written.
     """
-    unique = whole.unique()
-    trained = dict(
-        zip(
-            unique,
-            finish_all(list(unique.values()), launcher, base, data_may_move=True, log=log, warn=warn),
-            strict=True,
-        )
-    )
+    unique = unique_runs(whole.tables)
+    results = finish_all(list(unique.values()), launcher, base, data_may_move=True, log=log, warn=warn)
+    trained = dict(zip(unique, results, strict=True))
     scored = {
         (key, family): _score(job, family, trained[key])
         for key, job in unique.items()
@@ -277,10 +300,6 @@ def reproduce(
         write_whole(base / 'reproduction.md', '\n'.join(parts))
     log(f'\nwritten to {base / "reproduction.md"}, beside the runs')
     return cells
-
-
-def _key(job: Row) -> str:
-    return dump({**job.experiment.to_config(), 'name': ''})
 
 
 def _scored_by(job: Row, family: str) -> Any:
@@ -314,7 +333,7 @@ def _cells(
     whole: Plan, table: Table, jobs: Sequence[Row], scored: dict[tuple[str, str], dict[str, Any]]
 ) -> Iterator[Cell]:
     for name, entry in table.rows.items():
-        runs = [_key(job) for job in jobs if job.row == name]
+        runs = [config_key(job) for job in jobs if job.row == name]
         for metric in METRICS:
             for family in FAMILIES[table.data]:
                 if runs and entry[metric] is not None:

@@ -9,10 +9,10 @@ import torch
 
 from vireid.console.progress_bar import progress_bar
 from vireid.console.wording import counted
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, Unavailable
 from vireid.launch.cost import DEVICES, hours
 from vireid.studies import reproduction
-from vireid.studies.ablation import Row
+from vireid.studies.ablation import Row, unique_runs
 from vireid.studies.reproduction import Plan
 
 
@@ -33,10 +33,10 @@ class Estimate:
         lines = [f'  {name}: {_time(value)} ({DEVICES[name].basis})' for name, value in self.hours.items()]
         return '\n'.join(['estimated time, one run after the other:', *lines])
 
-    def without_gpu(self) -> VireidError:
+    def without_gpu(self) -> Unavailable:
         """Returns the error that the processor takes too long to start without asking."""
         processor, value = list(self.hours.items())[-1]
-        return VireidError(
+        return Unavailable(
             f'there is no GPU here, and training takes about {_time(value)} on {processor}',
             todo='use a machine with a GPU, or a cluster (--launcher slurm); or add --yes to train here anyway',
         )
@@ -79,9 +79,9 @@ def confirm(
         Whether to start; without a GPU, this is the user's answer.
 
     Raises:
-        VireidError: if there is no GPU, and no terminal to ask on.
+        Unavailable: if there is no GPU, and no terminal to ask on.
     """
-    jobs, total = reproduction.missing(whole), len(whole.unique())
+    jobs, total = reproduction.missing(whole), len(unique_runs(whole.tables))
     log(f'{whole.data}: {counted(total, "run")}, {total - len(jobs)} finished')
     if not jobs:
         return not dry_run
@@ -101,11 +101,11 @@ def require_comparable(whole: Plan) -> None:
     """Requires the data and the settings of the paper.
 
     Raises:
-        VireidError: if they differ.
+        Mismatch: if they differ.
     """
     reasons = list(dict.fromkeys(whole.reasons.values()))
     if reasons:
-        raise VireidError(
+        raise Mismatch(
             f'nothing could be compared with the paper: {"; ".join(reasons)}',
             todo='use the data and settings of the paper (vireid data check counts the images), or add '
             '--allow-differences to run anyway; then the figures are marked "not comparable"',

@@ -15,7 +15,7 @@ from vireid.console.wording import counted
 from vireid.core.config.overrides import Overrides
 from vireid.core.registry.manager import Manager
 from vireid.core.scoring import results
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, Conflict, WrongValue
 from vireid.launch.resolve import Source, resolve
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting import result_file
@@ -35,9 +35,9 @@ def split_numbers(splits: str | None, folds: int | None) -> list[int]:
     if folds is None:
         return parse_numbers('--splits', splits or '')
     if splits is not None:
-        raise VireidError('--folds and --splits cannot be combined', todo='use only one of them')
+        raise Conflict('--folds and --splits cannot be combined', todo='use only one of them')
     if folds < 2:
-        raise VireidError(f'--folds is {folds}', allowed='at least 2, such as 5')
+        raise WrongValue(f'--folds is {folds}', allowed='at least 2, such as 5')
     return parse_numbers('--folds', f'1-{folds}')
 
 
@@ -79,12 +79,12 @@ def make_splits(
         own = one_split(overrides, number, folds)
         experiment = resolve(source, own, manager=manager)
         if (chosen := experiment.dataset.get(kind)) != number:
-            raise VireidError(
+            raise Conflict(
                 f'--{kind}s sets dataset.{kind}={number}, but --cfg-options sets {chosen!r}',
                 todo=f'remove dataset.{kind} from --cfg-options',
             )
         if experiment.training.init is not None:
-            raise VireidError(
+            raise Conflict(
                 f'training.init is {experiment.training.init!r}, but --{kind}s trains on several splits',
                 todo='remove it: the weights were trained on identities that other splits test',
             )
@@ -97,7 +97,7 @@ def make_splits(
 def _check(jobs: Sequence[Job], base: Path) -> None:
     """Raises if `base` holds a single run, a model cannot be built, or a split is missing."""
     if (base / 'checkpoints').exists():
-        raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for several runs')
+        raise AlreadyExists(f'{base} holds a single run', todo='choose another --work-dir for several runs')
     require_own_folder(base)
     check_first(jobs, data=True)
     for job in jobs:

@@ -12,7 +12,7 @@ import numpy as np
 from vireid.boundary.config_text import dump
 from vireid.boundary.paths import inside
 from vireid.core.scoring.results import QUERIES
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingFile, NotReady, UnsupportedFile, WrongValue
 from vireid.reporting import result_file
 from vireid.reporting.config_differences import differences
 from vireid.reporting.record import RunRecord, read_run
@@ -54,24 +54,24 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
     for folder in folders:
         run = read_run(folder)
         if run.result is None:
-            raise VireidError(f'{folder} is not finished', todo='resume it first: vireid train ... --resume')
+            raise NotReady(f'{folder} is not finished', todo='resume it first: vireid train ... --resume')
         if queries and 'models' in run.result:
-            raise VireidError(
+            raise UnsupportedFile(
                 f'{folder} holds several runs on different splits',
                 allowed='single runs, such as its subfolders; vireid table reports their mean',
             )
         if queries and not (run.folder / QUERIES).is_file():
-            raise VireidError(
+            raise MissingFile(
                 f'{folder} has no {QUERIES}, the metrics of its queries',
                 todo='run vireid test CONFIG CHECKPOINT --work-dir DIR, and use DIR',
             )
         seed = run.config.get('seed', 0)
         if type(seed) is not int:
-            raise VireidError(f'{folder}/config.yaml: seed is {seed!r}', allowed='an integer')
+            raise WrongValue(f'{folder}/config.yaml: seed is {seed!r}', allowed='an integer')
         key = dump(without_own(run.config, run.folder)) if run.config else str(folder)
         system = systems.setdefault(key, System(run.label, {}))
         if seed in system.runs:
-            raise VireidError(
+            raise Mismatch(
                 f'{folder} and {system.runs[seed].folder} are the same config with the same seed',
                 todo='use runs with different seeds or different configs',
             )
@@ -93,7 +93,7 @@ def read_system(folders: Sequence[str | Path]) -> System:
     if len(systems) > 1:
         configs = [without_own(system.first.config, system.first.folder) for system in systems[:2]]
         keys = ', '.join('.'.join(map(str, path)) for path in list(differences(configs))[:5])
-        raise VireidError(
+        raise Mismatch(
             f'{systems[0].first.folder} and {systems[1].first.folder} have different configs: {keys}',
             allowed='runs that differ only in their seed',
             todo='publish each config on its own',

@@ -12,7 +12,7 @@ from typing import Any
 
 from vireid.boundary.showing import csv_cell, latex, markdown, markdown_line, one_line
 from vireid.console.wording import aligned
-from vireid.errors import VireidError
+from vireid.errors import TooFew, UnknownName, WrongValue
 from vireid.statistics.scores import METRICS
 from vireid.studies.systems import System, find_differences
 
@@ -24,14 +24,14 @@ def format_of(out: Path | None) -> str:
     """Returns the format that the suffix of a file names; text without one.
 
     Raises:
-        VireidError: for another suffix.
+        WrongValue: for another suffix.
     """
     if out is None or not out.suffix:
         return 'text'
     for name, suffix in FORMATS.items():
         if suffix == out.suffix:
             return name
-    raise VireidError(
+    raise WrongValue(
         f'{out}: no format has the suffix {out.suffix}', allowed=', '.join(FORMATS.values()),
         todo='choose one with --format',
     )  # fmt: skip
@@ -74,10 +74,10 @@ class PaperTable:
         """Returns the table as `text`, `md`, `latex` or `csv`.
 
         Raises:
-            VireidError: for another format.
+            WrongValue: for another format.
         """
         if kind not in FORMATS:
-            raise VireidError(f'unknown format {kind!r}', allowed=', '.join(FORMATS))
+            raise WrongValue(f'unknown format {kind!r}', allowed=', '.join(FORMATS))
         return {'text': self.text, 'md': self.markdown, 'latex': self.latex, 'csv': self.csv}[kind]()
 
     def text(self) -> str:
@@ -180,13 +180,13 @@ def make_table(
         VireidError: if there are no systems, or a metric is unknown.
     """
     if not systems:
-        raise VireidError('no runs were given', todo='give the folders of finished runs')
+        raise TooFew('no runs were given', todo='give the folders of finished runs')
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if not isinstance(metrics, Sequence) or not metrics:
-        raise VireidError(f'metrics is {metrics!r}', allowed=f'a list of {", ".join(METRICS)}')
+        raise WrongValue(f'metrics is {metrics!r}', allowed=f'a list of {", ".join(METRICS)}')
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
-        raise VireidError(f'unknown metric {unknown[0]!r}', allowed=', '.join(METRICS))
+        raise UnknownName(f'unknown metric {unknown[0]!r}', allowed=', '.join(METRICS))
     names = list(dict.fromkeys(row['name'] for s in systems for row in s.first.rows if not row['variant']))
     columns = [f'{name} {metric}' if len(names) > 1 else metric for name in names for metric in metrics]
     rows = []

@@ -13,7 +13,7 @@ from vireid.boundary.names import camera_number
 from vireid.console.wording import counted
 from vireid.core.config.overrides import override
 from vireid.core.types import Modality
-from vireid.errors import VireidError
+from vireid.errors import Conflict, MissingFile, UnknownKey, VireidError, WrongValue
 from vireid.search.modality import guess_modality
 from vireid.search.times import parse_time
 from vireid.video.cropping import Detect, Report, Settings, crop_video
@@ -25,11 +25,11 @@ def parse_camera(text: str) -> int:
     """Returns the number of a camera, given as `3` or `cam3`.
 
     Raises:
-        VireidError: if it is not one.
+        WrongValue: if it is not one.
     """
     number = camera_number(text if text.lower().startswith('cam') else f'cam{text}')
     if number is None:
-        raise VireidError(f'--camera is {text!r}', allowed='the number of a camera, such as 3')
+        raise WrongValue(f'--camera is {text!r}', allowed='the number of a camera, such as 3')
     return number
 
 
@@ -40,10 +40,10 @@ def parse_start(text: str | None, videos: Sequence[Path]) -> datetime | None:
         VireidError: if it is not a time, or a video is missing or not the only one.
     """
     if text and len(videos) > 1:
-        raise VireidError('--start was given for several videos', todo='call the command once for each of them')
+        raise Conflict('--start was given for several videos', todo='call the command once for each of them')
     start = parse_time(text, '--start') if text else None
     if missing := [path for path in videos if not path.is_file()]:
-        raise VireidError(f'{missing[0]} is not a file', allowed='video files')
+        raise MissingFile(f'{missing[0]} is not a file', allowed='video files')
     return start
 
 
@@ -51,10 +51,10 @@ def detector_config(kind: str, options: Sequence[str]) -> dict[str, Any]:
     """Returns the config of a detector of this type.
 
     Raises:
-        VireidError: for an option that is not `detector.NAME=...`.
+        UnknownKey: for an option that is not `detector.NAME=...`.
     """
     if wrong := [option for option in options if not option.startswith('detector.')]:
-        raise VireidError(f'--cfg-options {wrong[0]}', allowed='detector.NAME=...')
+        raise UnknownKey(f'--cfg-options {wrong[0]}', allowed='detector.NAME=...')
     config = {'detector': {'type': kind}}
     for option in options:
         override(config, option)

@@ -17,7 +17,7 @@ from PIL import Image
 from vireid.boundary.paths import inside
 from vireid.boundary.writing import open_whole
 from vireid.console.wording import counted
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, Mismatch, WrongValue
 from vireid.video.folder import CropRow, Folder, Record
 from vireid.video.frames import Frame, Video
 from vireid.video.tracks import MAX_GAP, Track, Tracker, has_moved
@@ -135,7 +135,7 @@ class Settings:
         detector: config of the detector.
 
     Raises:
-        VireidError: for a number below 1.
+        WrongValue: for a number below 1.
     """
 
     modality: str
@@ -148,7 +148,7 @@ class Settings:
     def __post_init__(self) -> None:
         for flag, value in (('--every', self.every), ('--min-height', self.min_height)):
             if value is not None and value < 1:
-                raise VireidError(f'{flag} is {value}', allowed='1 or more')
+                raise WrongValue(f'{flag} is {value}', allowed='1 or more')
 
 
 Detect = Callable[[Sequence[torch.Tensor]], Sequence[tuple[torch.Tensor, torch.Tensor]]]
@@ -210,7 +210,7 @@ class _Cropping:
             if sampled % COMMIT == 0:
                 self._commit()
         if not self.counts.frames:
-            raise VireidError(f'{self.video.path}: no frame can be decoded', todo='record or copy it again')
+            raise DamagedFile(f'{self.video.path}: no frame can be decoded', todo='record or copy it again')
         self.record.ended_early, self.record.done = self.video.ended_early, True
         self.tracker.end_all()
         self.seen = None
@@ -263,12 +263,12 @@ class _Cropping:
         detections = self.detect([torch.from_numpy(image).permute(2, 0, 1) for image in images])
         name = self.settings.detector['type']
         if len(detections) != len(images):
-            raise VireidError(f'the detector {name} returned {len(detections)} results for {len(images)} frames')
+            raise Mismatch(f'the detector {name} returned {len(detections)} results for {len(images)} frames')
         people = []
         for image, (boxes, _) in zip(images, detections, strict=True):
             array = np.asarray(boxes, dtype=np.float64)
             if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
-                raise VireidError(
+                raise Mismatch(
                     f'the detector {name} returned boxes of shape {array.shape}, or not finite',
                     allowed='for each frame (N, 4) boxes (left, top, right, bottom) and (N,) scores',
                 )

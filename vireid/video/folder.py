@@ -23,7 +23,7 @@ from vireid.boundary.reading import content_digest, read_bytes, read_json, reads
 from vireid.boundary.showing import csv_cell
 from vireid.boundary.writing import open_to_append, remove_parts, write_whole
 from vireid.core.types import MODALITIES
-from vireid.errors import VireidError
+from vireid.errors import AlreadyExists, Changed, DamagedFile, WriteFailed
 from vireid.runtime.lock import exclusive
 from vireid.video.tracks import Track
 
@@ -134,7 +134,7 @@ class Folder:
             start: time of its first frame, if the user gave it.
 
         Raises:
-            VireidError: if it was begun with other settings, or the file has changed since.
+            Changed: if it was begun with other settings, or the file has changed since.
         """
         digest, path = _digest(video), str(video.absolute())
         for record in self.records:
@@ -143,13 +143,13 @@ class Folder:
                 known = record.settings | {'start': record.start}
                 if different := [name for name, value in asked.items() if known.get(name) != value]:
                     name = different[0]
-                    raise VireidError(
+                    raise Changed(
                         f'{video} was cropped into {self.root} with {name} {known.get(name)}, not {asked[name]}',
                         todo='repeat the command with the same flags, or choose another folder with -o',
                     )
                 return record
             if record.path == path:
-                raise VireidError(
+                raise Changed(
                     f'{video} has changed since it was cropped into {self.root}',
                     todo='choose another folder with -o, or give the new video another name',
                 )
@@ -228,7 +228,7 @@ def open_folder(root: Path) -> Iterator[Folder]:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise VireidError(
+        raise WriteFailed(
             f'{root} cannot be created: {error.strerror}', todo='choose another folder with -o'
         ) from error
     with exclusive(root):
@@ -240,7 +240,7 @@ def _digest(video: Path) -> str:
     try:
         return content_digest(video).hex()
     except OSError as error:
-        raise VireidError(f'{video} cannot be read: {error.strerror}', allowed='video files') from error
+        raise DamagedFile(f'{video} cannot be read: {error.strerror}', allowed='video files') from error
 
 
 def _load(root: Path) -> tuple[list[Record], int, Any]:
@@ -249,15 +249,15 @@ def _load(root: Path) -> tuple[list[Record], int, Any]:
     try:
         table = read_bytes(root / TABLE, MAX_BYTES) if (root / TABLE).exists() else b''
     except (OSError, ValueError) as error:
-        raise VireidError(f'{root / TABLE} cannot be read: {error}', todo=todo) from error
+        raise DamagedFile(f'{root / TABLE} cannot be read: {error}', todo=todo) from error
     if not (root / STATE).exists():
         if table:
-            raise VireidError(f'{root} has a {TABLE} that `vireid crops` did not write', todo=todo)
+            raise AlreadyExists(f'{root} has a {TABLE} that `vireid crops` did not write', todo=todo)
         return [], 0, digest
     about = read_state(root / STATE)
     digest.update(table[: about['bytes']])
     if digest.hexdigest() != about['digest']:
-        raise VireidError(f'{root / TABLE} was changed by another program', todo=todo)
+        raise Changed(f'{root / TABLE} was changed by another program', todo=todo)
     return about['videos'], about['bytes'], digest
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.reading import open_regular, reads
-from vireid.errors import VireidError
+from vireid.errors import DamagedFile, MissingPackage, VireidError
 from vireid.search.times import find_time, parse_time
 
 ALLOWED = 'a video file such as MP4, MKV, AVI, MOV or MPEG-TS'
@@ -167,7 +167,7 @@ def _open(path: Path) -> tuple[Any, Any]:
     try:
         import av
     except ImportError as error:
-        raise VireidError(
+        raise MissingPackage(
             'videos are read by PyAV, which is not installed', todo="pip install 'vireid[video]'"
         ) from error
     # damage is counted, not printed; with any other level, a decoder thread that logs something waits for the
@@ -176,7 +176,7 @@ def _open(path: Path) -> tuple[Any, Any]:
     try:
         file = open_regular(path)
     except OSError as error:
-        raise VireidError(f'{path} cannot be read: {error.strerror}', allowed=ALLOWED) from error
+        raise DamagedFile(f'{path} cannot be read: {error.strerror}', allowed=ALLOWED) from error
     try:
         if not os.fstat(file.fileno()).st_size:
             raise ValueError('it is empty')

@@ -1,0 +1,77 @@
+"""Finds images: below a folder, or in a table that lists them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from vireid.boundary.image_files import SUFFIXES
+from vireid.boundary.names import find_listed
+from vireid.boundary.tables import read_csv
+from vireid.errors import DamagedFile, MissingKey, WrongContent, did_you_mean
+
+
+def walk_images(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yields each folder at any depth, the names of its folders, and of its images.
+
+    Follows links, each folder once; skips hidden files and folders.
+
+    Raises:
+        DamagedFile: if a folder cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise DamagedFile(f'{error.filename} cannot be read: {error.strerror}', todo='fix its permissions')
+
+    seen: set[str] = set()
+    for place, folders, names in os.walk(root, followlinks=True, onerror=fail):
+        if os.path.realpath(place) in seen:  # a link to a parent folder
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(place))
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        yield place, folders, sorted(n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith('.'))
+
+
+def listed_images(
+    path: Path,
+    required: Sequence[str],
+    modalities: Sequence[str],
+    allowed: str,
+    keep: Callable[[dict[str, str]], bool] = lambda cells: True,
+) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Yields each image of a table: its path, its cells without surrounding blanks, and where it is listed.
+
+    Args:
+        path: the table.
+        required: columns that it must have; `path` is one of them.
+        modalities: what the column `modality` may contain in any case; '' if it may be empty or missing.
+        allowed: what errors say is accepted.
+        keep: whether to read the row with these cells; others may be invalid.
+
+    Raises:
+        MissingKey: if a column is missing.
+        WrongContent: for an empty path, another modality, or an image that is listed twice.
+    """
+    columns, rows = read_csv(path)
+    if missing := [name for name in required if name not in columns]:
+        has = f'it has: {", ".join(columns)[:200] or "nothing"}'
+        raise MissingKey(
+            f'{path} has no column {missing[0]!r} ({has}){did_you_mean(missing[0], columns)}', allowed=allowed
+        )
+    lines: dict[str, int] = {}
+    for line, row in rows:
+        where, cells = f'{path}, line {line}', {'modality': '', **{n: (text or '').strip() for n, text in row.items()}}
+        if not keep(cells):
+            continue
+        modality = cells['modality'].lower()
+        if not cells['path'] or modality not in modalities:
+            problem = f'modality is {cells["modality"]!r}' if cells['path'] else 'path is empty'
+            known = ' or '.join(name or 'nothing' for name in modalities)
+            raise WrongContent(f'{where}: {problem}', allowed=f'a path, and {known}')
+        image = find_listed(path.parent, row['path'] or '')
+        first = lines.setdefault(os.path.abspath(image), line)  # `a.jpg` and `x/../a.jpg`
+        if first != line:
+            raise WrongContent(f'{where}: {cells["path"]} is also in line {first}', todo='remove one of the lines')
+        yield image, {**cells, 'modality': modality}, where
