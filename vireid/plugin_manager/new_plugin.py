@@ -1,11 +1,10 @@
-"""`vireid plugins new`: a package with a neck, a config that uses it, and a passing test."""
+"""`vireid plugins new`: a package with a neck or a loss, a config that uses it, and a passing test."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from vireid import __version__
 from vireid.errors import AlreadyExists, WrongValue
 
 PYPROJECT = """[build-system]
@@ -15,7 +14,7 @@ build-backend = "setuptools.build_meta"
 [project]
 name = "{name}"
 version = "0.1.0"
-description = "A fusion neck for vireid"
+description = "A {part} for vireid"
 requires-python = ">=3.11"
 dependencies = ["vireid"]
 
@@ -41,7 +40,7 @@ VIREID_API = 1  # version of vireid's hooks that this plugin is written for
 @vireid.hookimpl
 def register_components(add):
     """Registers the components of this package."""
-    add('necks', '{title}', '{module}.neck:{title}')
+    add('{kind}', '{title}', '{module}.{part}:{title}')
 
 
 @vireid.hookimpl
@@ -83,13 +82,37 @@ class {title}(nn.Module):
         weights = self.scores.softmax(dim=0)
         return sum(weight * feature for weight, feature in zip(weights, features, strict=True))
 '''
-CONFIG = """# A small TFFN whose levels are fused by {title}. To try it without data:
+LOSS = '''"""A loss: reads the output of a head."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from vireid import HeadOutput
+
+
+class {title}(nn.Module):
+    """Mean squared distance of each feature to the mean feature of its identity in the batch."""
+
+    reads_parts = False  # a head with parts has a (B, P, C) feature; this loss is for (B, C) only
+
+    def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
+        """An output with a (B, C) feature, and (B,) labels -> a loss, ()."""
+        same = (identities[:, None] == identities).to(output.feature.dtype)  # (B, B)
+        means = same @ output.feature / same.sum(dim=1, keepdim=True)  # (B, C)
+        return (output.feature - means).square().mean()
+'''
+CONFIG = """# A small TFFN with {title}. To try it without data:
 # vireid train {name}::{config} --dry-run
 # requires = ['{name}>=0.1']  # for others: reports a missing package first
 _base_ = 'vireid::tffn_demo.py'
 
-model = dict(necks=dict(mlfm=dict(type='{title}')))
+model = dict({place})
 """
+# its kind, its source, and its place in the config
+PARTS = {
+    'neck': ('necks', NECK, "necks=dict(mlfm=dict(type='{title}'))"),
+    'loss': ('losses', LOSS, "heads=dict(glfm=dict(losses=dict(own=dict(type='{title}', weight=0.1))))"),
+}
 TEST = """from pathlib import Path
 
 import {module}
@@ -100,7 +123,7 @@ CONFIG = Path({module}.__file__).parent / 'configs/{config}'
 
 
 def test_components_meet_their_interface():
-    assert check_plugin({module}) == {{'necks {title}': 'checked'}}
+    assert check_plugin({module}) == {{'{kind} {title}': 'checked'}}
 
 
 def test_the_config_builds_and_trains_one_step(capsys):
@@ -115,24 +138,25 @@ def installed(capsys) -> str:
 """
 README = """# {name}
 
-The neck `{title}` for vireid.
+The {part} `{title}` for vireid.
 
 ```
 pip install -e '.[test]'
 pytest
 vireid plugins
-vireid components necks {title}
+vireid components {kind} {title}
 vireid train {name}::{config} --dry-run
 ```
 """
 
 
-def write_plugin(name: str, into: Path) -> list[Path]:
+def write_plugin(name: str, into: Path, part: str = 'neck') -> list[Path]:
     """Writes the package.
 
     Args:
         name: name of the distribution, such as `vireid-mean-fusion`.
         into: the parent of its folder.
+        part: what it provides, one of `PARTS`.
 
     Returns:
         The files written.
@@ -150,19 +174,22 @@ def write_plugin(name: str, into: Path) -> list[Path]:
         raise AlreadyExists(f'{folder} exists', todo='choose another name, or delete it')
     module = name.replace('-', '_')
     title = ''.join(word.capitalize() for word in name.removeprefix('vireid-').split('-'))
+    kind, source, place = PARTS[part]
+    config = f'tffn_{part}.py'
+    words = {'name': name, 'module': module, 'title': title, 'part': part, 'kind': kind, 'config': config}
+    words['place'] = place.format(title=title)
     texts = {
         'pyproject.toml': PYPROJECT,
         'README.md': README,
         f'{module}/__init__.py': INIT,
-        f'{module}/neck.py': NECK,
-        f'{module}/configs/tffn_fused.py': CONFIG,
+        f'{module}/{part}.py': source,
+        f'{module}/configs/{config}': CONFIG,
         f'tests/test_{module}.py': TEST,
     }
     written = []
     for path, text in texts.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        filled = text.format(name=name, module=module, title=title, config='tffn_fused.py', version=__version__)
-        target.write_text(filled, encoding='utf-8')
+        target.write_text(text.format(**words), encoding='utf-8')
         written.append(target)
     return written
