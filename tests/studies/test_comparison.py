@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -156,19 +155,6 @@ def test_of_many_pairs_identities_are_drawn_where_a_difference_is_significant(ma
     verdicts = page[page.index('<li>') :]
     assert verdicts.rindex('good is better') < verdicts.index('Not significant')
     assert 'the largest differences of each pair with a significant difference' in page
-
-
-def test_as_a_frame(both):
-    frame = compare_systems(read_systems(both)).frame()
-    assert frame.loc['good', 'R1 mean'] == pytest.approx(11 / 12)
-    assert list(frame.index) == ['good', 'bad']
-    assert list(frame['seeds']) == [3, 3]
-
-
-def test_without_pandas_a_frame_says_what_is_missing(both, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'pandas', None)
-    with pytest.raises(ImportError, match='pandas'):
-        compare_systems(read_systems(both)).frame()
 
 
 def test_of_other_seeds_the_table_says_so(make_run):

@@ -184,24 +184,6 @@ class Comparison:
         changes = differences([without_own(s.first.config, s.first.folder) for s in self.systems])
         return [('.'.join(path), [_text(value) for value in values]) for path, values in changes.items()]
 
-    def frame(self) -> Any:
-        """Returns `rows` as a pandas frame.
-
-        Raises:
-            ImportError: without pandas.
-        """
-        import pandas
-
-        flat = [
-            {
-                'system': row['name'],
-                'seeds': len(row['seeds']),
-                **{f'{c} {part}': row[c][part] for c in COLUMNS for part in ('mean', 'std')},
-            }
-            for row in self.rows()
-        ]
-        return pandas.DataFrame(flat).set_index('system')
-
 
 def compare_systems(systems: Sequence[System], allow_differences: bool = False) -> Comparison:
     """Compares every pair of systems over their common seeds.

@@ -134,20 +134,6 @@ class PaperTable:
             writer.writerow([csv_cell(name), *values, *notes])
         return file.getvalue()
 
-    def frame(self) -> Any:
-        """Returns the means as a pandas frame.
-
-        Raises:
-            ImportError: without pandas.
-        """
-        import pandas
-
-        return pandas.DataFrame(
-            [[cell.mean for cell in row] for _, row in self.rows],
-            index=[name for name, _ in self.rows],
-            columns=self.columns,
-        )
-
     def _head(self) -> list[str]:
         source = [f'Published results: {self.source}.'] if self.source else []
         return [self.caption, *source, *self.notes]
