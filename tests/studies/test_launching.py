@@ -173,8 +173,8 @@ def test_a_command_describes_its_run(make_small, small_sysu, tmp_path, finished)
     job, data_may_move = read_job(tmp_path / 'run' / 'job.yaml')
     assert (job.label, job.folder, data_may_move) == ('last', tmp_path / 'run', True)
     assert (job.before.label, job.before.folder) == ('first', before.folder)
-    assert changes(job.experiment, last) == changes(job.before.experiment, stage) == []
-    assert changes(job.experiment, stage) == ['seed']
+    assert changes(job.experiment, last) == changes(job.before.experiment, stage) == {}
+    assert list(changes(job.experiment, stage)) == ['seed']
     assert job.before.before is None
     assert str(plugin) in [info.name for info in job.experiment.manager.plugins]
 

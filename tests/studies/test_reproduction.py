@@ -78,10 +78,17 @@ class TestComparable:
         options = ['images.workers=0', 'training.precision=bf16-mixed', 'evaluation.batch_size=8', 'loggers=[]']
         assert made(sysu_root, options=options).reasons == {}
 
-    @pytest.mark.parametrize('option', ['training.epochs=1', 'images.size=[144,72]', 'protocol.trials=2'])
-    def test_other_settings_are_named(self, sysu_root, option):
+    @pytest.mark.parametrize(
+        ('option', 'both'),
+        [
+            ('training.epochs=1', '1, not 70'),
+            ('images.size=[144,72]', '[144, 72], not [288, 144]'),
+            ('protocol.trials=2', '2, not 10'),
+        ],
+    )
+    def test_other_settings_are_named(self, sysu_root, option, both):
         whole = made(sysu_root, options=[option])
-        assert whole.reasons == {('tffn_table3', 'b'): f'another {option.partition("=")[0]}'}
+        assert whole.reasons == {('tffn_table3', 'b'): f'another {option.partition("=")[0]} ({both})'}
 
     def test_half_of_the_images_are_counted(self, sysu_root, tmp_path):
         for name in ('exp', 'cam1', 'cam2', 'cam3', 'cam4', 'cam6'):  # one camera is missing

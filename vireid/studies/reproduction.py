@@ -176,15 +176,15 @@ def plan(
     return whole
 
 
-def _differences(table: Table, row: Row, overrides: Overrides, manager: Manager, data: str) -> list[str]:
-    """Returns the settings in which a run differs from the row of the table as it is."""
+def _differences(table: Table, row: Row, overrides: Overrides, manager: Manager, data: str) -> dict[str, str]:
+    """Returns the settings in which a run differs from the row of the table as it is, as `changes` does."""
     over = [table.settings[SETTINGS[data]]] if data in SETTINGS else []
     plain = Overrides(over=over, plugins=overrides.plugins, trust=overrides.trust)
     values = {'seed': row.seed}
     if data in SPLITS:
         values['dataset.split'] = row.experiment.dataset['split']
     experiment = resolve(str(table.rows[row.row]['config']), plain.with_values(values), manager=manager)
-    return changes(row.experiment, experiment, HARMLESS)
+    return changes(experiment, row.experiment, HARMLESS)
 
 
 def _difference_from_published(dataset: Any, data: str, root: str) -> str:

@@ -13,6 +13,7 @@ from vireid.errors import VireidError, WrongContent
 
 # how images are read, without effect on pixels
 READING = tuple(f'images.{name}' for name in ('workers', 'reader*', 'check', 'on_bad_image', 'max_pixels'))
+LONG = 40  # characters of a value that a message does not show
 # hardware, length of the run, and what it writes
 RESUMABLE = (
     'name', 'loggers', 'plugins', 'requires', 'stages', *READING,
@@ -39,8 +40,8 @@ def read_sections(config: Mapping[str, Any], source: object) -> Sections:
         ) from error
 
 
-def changes(ours: Sections, theirs: Sections, may_change: Collection[str] = ()) -> list[str]:
-    """Returns the dotted keys in which two runs differ.
+def changes(ours: Sections, theirs: Sections, may_change: Collection[str] = ()) -> dict[str, str]:
+    """Returns the dotted keys in which two runs differ, each with both values for a message, or '' if they are long.
 
     Args:
         ours: the sections of one run.
@@ -49,8 +50,9 @@ def changes(ours: Sections, theirs: Sections, may_change: Collection[str] = ()) 
     """
     mine, other = _values(ours), _values(theirs)
     keys = [*mine, *(key for key in other if key not in mine)]
-    differ = [key for key in keys if mine.get(key, _ABSENT) != other.get(key, _ABSENT)]
-    return [key for key in differ if not matches(key, may_change)]
+    differ = [k for k in keys if mine.get(k, _ABSENT) != other.get(k, _ABSENT) and not matches(k, may_change)]
+    shown = {key: [_shown(values.get(key, _ABSENT)) for values in (other, mine)] for key in differ}
+    return {key: ', not '.join(both) if all(both) else '' for key, both in shown.items()}
 
 
 def matches(key: str, patterns: Collection[str]) -> bool:
@@ -78,8 +80,8 @@ def resumable(run: Sections, of_step: Collection[str] = ()) -> set[str]:
 
 
 def named(keys: Collection[str]) -> str:
-    """Formats names for a message, such as changed keys: the first five, and the number of the others."""
-    shown = list(keys)[:5]
+    """Formats names for a message, such as `changes`: the first five, and the number of the others."""
+    shown = [f'{key} ({keys[key]})' if isinstance(keys, Mapping) and keys[key] else key for key in list(keys)[:5]]
     return ', '.join(shown) + (f' and {len(keys) - len(shown):,} more' if len(keys) > len(shown) else '')
 
 
@@ -91,6 +93,11 @@ def _values(run: Sections) -> dict[str, Any]:
     sections = {f.name: getattr(run, f.name) for f in fields(Sections)}
     sections |= {name: vars(sections[name]) for name in SETTINGS}
     return {'.'.join(path): _plain(value) for path, value in leaves(sections)}
+
+
+def _shown(value: Any) -> str:
+    text = 'unset' if value is _ABSENT else repr(value)
+    return text if len(text) <= LONG else ''
 
 
 def _plain(value: Any) -> Any:
