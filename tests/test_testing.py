@@ -232,7 +232,7 @@ def test_a_good_neck_passes():
         (NoModule, 'torch.nn.Module'),
     ],
 )
-def test_a_broken_promise_is_named(neck: type, fact: str):
+def test_a_violated_declaration_is_named(neck: type, fact: str):
     with pytest.raises(Mismatch, match=fact) as caught:
         check_plugin(plugin(('necks', 'Bad', neck)))
     assert "necks 'Bad'" in caught.value.given

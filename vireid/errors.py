@@ -1,4 +1,4 @@
-"""The exceptions for errors that a user can fix: what was given, what is allowed, what to do next."""
+"""Exceptions for errors that a user can fix. Each says what was given, what is allowed, and what to do next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 MAX_LENGTH = 4_000  # characters in each part of an error
-_BREAKS = re.compile('\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')  # but newlines
+_BREAKS = re.compile('\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')  # line breaks other than newlines
 MAX_ERRORS = 100  # errors listed in a combined error
 
 
@@ -23,7 +23,7 @@ class VireidError(Exception):
         path: the config key at fault, such as `model.heads.s2.losses`; empty if the error is not about a key.
 
     Attributes:
-        code: the class in lower case, such as `unknown-key`; empty for `VireidError` itself.
+        code: the class name in lower case with hyphens, such as `unknown-key`; empty for `VireidError` itself.
         errors: the individual errors of a combined error; empty for a single error.
     """
 
@@ -60,15 +60,15 @@ class VireidError(Exception):
 
 
 class UnknownKey(VireidError):
-    """A key, flag or column that does not exist there."""
+    """A key, flag, or column that does not exist."""
 
 
 class MissingKey(VireidError):
-    """A required key, flag, column or folder setting was not given."""
+    """A required key, flag, argument, or column was not given."""
 
 
 class UnknownName(VireidError):
-    """A name that nothing has: of a component, figure, metric, layout, modality, split."""
+    """An unknown name, such as that of a component, figure, metric, modality, or split."""
 
 
 class UnknownComponent(UnknownName):
@@ -76,31 +76,31 @@ class UnknownComponent(UnknownName):
 
 
 class WrongValue(VireidError):
-    """A value of another type than the key takes, out of range, or none of the choices."""
+    """A value that has the wrong type, is out of range, or is not one of the choices."""
 
 
 class Conflict(VireidError):
-    """Settings or flags that exclude each other."""
+    """Settings or flags that exclude each other, a name that is taken, or answers that contradict each other."""
 
 
 class Mismatch(VireidError):
-    """Things that do not fit together: shapes, inputs, a checkpoint and a model, images and a protocol, two runs."""
+    """Things that do not fit together, such as a checkpoint and a model, or images and a protocol."""
 
 
 class MissingPackage(VireidError):
-    """An optional package is not installed, or too old."""
+    """A package that is not installed or is too old."""
 
 
 class MissingFile(VireidError):
-    """A file or folder that does not exist, or lacks what belongs there."""
+    """A file or folder that does not exist, or a folder that lacks required files."""
 
 
 class DamagedFile(VireidError):
-    """A file that cannot be read, is cut off, or contradicts its own format."""
+    """A file that cannot be read, is truncated, or violates its format."""
 
 
 class UnsupportedFile(VireidError):
-    """A readable file of a format, version or kind that is not supported."""
+    """A readable file whose format, version, or kind is not supported."""
 
 
 class UnsafeFile(VireidError):
@@ -108,15 +108,15 @@ class UnsafeFile(VireidError):
 
 
 class WrongContent(VireidError):
-    """A readable file or table whose values are invalid, contradict each other, or appear twice."""
+    """A readable file or table whose values are invalid, contradictory, or duplicated."""
 
 
 class NotFinite(VireidError):
-    """NaN or infinity where numbers are needed."""
+    """NaN or infinity where finite numbers are needed."""
 
 
 class AlreadyExists(VireidError):
-    """An output that would overwrite or mix with something else."""
+    """An output that would overwrite existing files or mix with them."""
 
 
 class WriteFailed(VireidError):
@@ -128,31 +128,31 @@ class InUse(VireidError):
 
 
 class Changed(VireidError):
-    """Something that differs from when it was recorded: a checkpoint, plugin code, images, settings."""
+    """Something that changed since it was recorded: a checkpoint, plugin code, images, or settings."""
 
 
 class NotReady(VireidError):
-    """Something has to be done first: a stage, a fit, labels, a finished run or index."""
+    """A step that must come first is not done: a training stage, fitting, labeling, a run, or an index."""
 
 
 class TooFew(VireidError):
-    """Too few images, identities, rows, seeds or systems."""
+    """Too few images, identities, rows, seeds, or systems."""
 
 
 class NoMatch(VireidError):
-    """A search, filter or pattern that matches nothing."""
+    """A search, filter, or pattern that matches nothing."""
 
 
 class OutOfMemory(VireidError):
-    """Memory that is not enough."""
+    """There is not enough memory."""
 
 
 class Unavailable(VireidError):
-    """A device, service, process or function that is not available here."""
+    """A device, service, process, or function that is not available on this machine."""
 
 
 def _shown(text: str) -> str:
-    """Returns a part of an error as it is shown: external files may contain lists of any length."""
+    """Returns one part of an error, shortened for display: external files may contain lists of any length."""
     return indented(text if len(text) <= MAX_LENGTH else f'{text[: MAX_LENGTH // 2]} ... {text[-MAX_LENGTH // 2 :]}')
 
 

@@ -339,7 +339,9 @@ class TestHostileMatlab5:
         ],
         ids=map(str, range(16)),
     )
-    def test_announced_but_not_there(self, tmp_path: Path, variable: bytes, kind: type[Exception], fact: str) -> None:
+    def test_content_that_is_declared_but_missing(
+        self, tmp_path: Path, variable: bytes, kind: type[Exception], fact: str
+    ) -> None:
         path = mat5(tmp_path / 'a.mat', variable)
         with pytest.raises(kind, match=fact):
             read_variable(path, 'feature')
@@ -450,7 +452,7 @@ class TestHostileMatlab73:
             ((10_001, 1), {'chunks': (1, 1)}, r'\b10,001\b'),
         ],
     )
-    def test_announced_but_not_stored(self, tmp_path: Path, shape: Any, options: Any, fact: str) -> None:
+    def test_content_that_is_declared_but_not_stored(self, tmp_path: Path, shape: Any, options: Any, fact: str) -> None:
         path = mat73(tmp_path / 'a.mat', lambda file: [file.create_dataset('x', shape, np.float64, **options)])
         assert path.stat().st_size < 20_000
         self.refused(path, BeyondLimit, fact)

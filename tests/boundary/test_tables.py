@@ -58,7 +58,7 @@ def test_capitals_are_another_column_beside_the_exact_name(tmp_path: Path) -> No
         ('path\n' + '1\n' * (ROWS + 1), UnsafeFile, rf'\b{ROWS + 2:,}\b.*\b{ROWS:,}\b'),
     ],
 )
-def test_what_is_no_such_table_is_said(tmp_path: Path, content: str, kind: type[VireidError], fact: str) -> None:
+def test_an_invalid_table_is_refused(tmp_path: Path, content: str, kind: type[VireidError], fact: str) -> None:
     with pytest.raises(kind, match=rf'(?s)a\.csv.*{fact}'):
         read_csv(written(tmp_path, content))
 
@@ -77,6 +77,6 @@ def test_columns_without_cells_take_no_memory(tmp_path: Path) -> None:
     ('content', 'kind'),
     [(b'\xff\xfe\x00', UnicodeDecodeError), (b'path\n\x00', Malformed), ('path'.encode('utf-32'), Malformed)],
 )
-def test_other_bytes_are_no_table(tmp_path: Path, content: bytes, kind: type[ValueError]) -> None:
+def test_bytes_that_are_not_a_table_are_refused(tmp_path: Path, content: bytes, kind: type[ValueError]) -> None:
     with pytest.raises(kind):
         read_csv(written(tmp_path, content))

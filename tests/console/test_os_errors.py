@@ -6,7 +6,7 @@ from vireid.console.os_errors import explain
 from vireid.errors import MissingFile, WriteFailed
 
 
-def test_each_says_what_to_do():
+def test_each_error_says_what_to_do():
     todo = {}
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
         error = explain(OSError(number, 'no', 'runs/x'), 'cannot write: ')
@@ -19,5 +19,5 @@ def test_each_says_what_to_do():
     assert len(set(todo.values())) == 4
 
 
-def test_a_path_that_is_not_there_is_a_missing_file():
+def test_a_path_that_does_not_exist_is_a_missing_file():
     assert type(explain(FileNotFoundError(errno.ENOENT, 'no', 'runs/x'))) is MissingFile

@@ -179,6 +179,6 @@ class TestErrors:
         ],
         ids=lambda value: value[:40],
     )
-    def test_what_only_trying_tells_is_told_as_the_configs(self, option, fact):
+    def test_errors_found_only_by_building_name_the_config_key(self, option, fact):
         with pytest.raises(VireidError, match=fact):
             dry_run(experiment('tffn_sysu', option))

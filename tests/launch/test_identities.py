@@ -35,7 +35,7 @@ def test_identities_are_named_in_the_order_of_their_labels():
         ([], tuple('abcdefg'), 'run .*a, b, c, d, e and 2 more$'),
     ],
 )
-def test_others_are_named(before, now, facts):
+def test_differing_identities_are_named(before, now, facts):
     with pytest.raises(Changed, match=r'last\.pt') as caught:
         require_same_identities({'identities': before}, now, 'last.pt')
     assert re.search(facts, caught.value.given.partition(':')[2])
@@ -86,7 +86,7 @@ class TestImages:
     @pytest.mark.parametrize(
         ('now', 'fact'), [([100, 101, 102, 999], '1 training image'), ([100, 101], 'identity, camera or modality')]
     )
-    def test_what_changed_is_said(self, now, fact):
+    def test_changes_are_named(self, now, fact):
         content = {'images_digest': 5, 'trained_on': torch.tensor([7, *NUMBERS.values()])}
         with pytest.raises(Changed, match=rf'last\.pt .*{fact}'):
             require_same_images(content, 6, np.array(now), 'last.pt')

@@ -48,7 +48,7 @@ def test_a_file_that_is_gone_is_told_beside_raw_ones(samples, tmp_path):
     assert 'images.on_bad_image=skip' in caught.value.todo
 
 
-def test_what_is_passed_over_is_told_once(capsys, monkeypatch):
+def test_skipped_files_are_reported_once(capsys, monkeypatch):
     monkeypatch.setattr(warn, '_warned', set())
     mine = SimpleNamespace(
         source='Folders: mine', passed_over=['1 file in an unsupported format is not read: .heic (1)']

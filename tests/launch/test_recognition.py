@@ -28,6 +28,6 @@ def test_half_of_a_published_dataset_is_still_that_dataset(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(('name', 'kind'), [('nowhere', MissingFile), ('', UnsupportedFile)])
-def test_anything_else_is_told(name: str, kind: type[VireidError], tmp_path: Path) -> None:
+def test_anything_else_is_an_error(name: str, kind: type[VireidError], tmp_path: Path) -> None:
     with pytest.raises(kind, match=re.escape(str(tmp_path / name))):
         recognize(tmp_path / name, create_manager().components)

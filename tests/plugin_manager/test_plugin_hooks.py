@@ -141,7 +141,7 @@ class TestConfigs:
             ('acme-tools::smal.py', MissingFile, 'small.py'),
         ],
     )
-    def test_what_is_not_there_is_named_with_what_is(self, acme, name, kind, nearest):
+    def test_an_unknown_name_is_reported_with_the_known_ones(self, acme, name, kind, nearest):
         with pytest.raises(kind) as caught:
             config.load(name, folders=lambda: create_manager().configs)
         assert f"'{nearest}'?" in caught.value.given

@@ -98,7 +98,7 @@ def test_a_line_that_is_no_step_ends_the_metrics(tmp_path, text):
         ({'METRICS': 2**20}, '1 MiB'),
     ],
 )
-def test_metrics_without_end_are_refused_once_somebody_wants_them(run, monkeypatch, capsys, limits, limit):
+def test_endless_metrics_are_refused_only_when_they_are_read(run, monkeypatch, capsys, limits, limit):
     long = 'x' * (2**20 if 'METRICS' in limits else 2000)
     (run / 'metrics.jsonl').write_text(f'{{"step": 1}}\n{{"step": 2, "more": "{long}"}}\n{{"step": 3}}\n')
     monkeypatch.setattr(record, 'LINE', 2**24)

@@ -50,7 +50,7 @@ def test_a_result_and_its_queries_fit(folder: Path) -> None:
         (lambda row: row.pop('identities'), r'identities .*\bNone .*\b2 '),
     ],
 )
-def test_a_number_that_its_queries_do_not_make_is_refused(folder: Path, change: Any, fact: str) -> None:
+def test_a_metric_that_contradicts_its_queries_is_refused(folder: Path, change: Any, fact: str) -> None:
     edit(folder, change)
     with pytest.raises(Mismatch, match=rf'queries\.npz .*result\.json .*: {fact}'):
         read_run(folder)
@@ -70,7 +70,7 @@ def test_a_number_that_its_queries_do_not_make_is_refused(folder: Path, change: 
         (lambda row: row.update(name='x' * 3_000_000), r'name'),
     ],
 )
-def test_numbers_that_exclude_each_other_are_refused_without_queries_too(folder: Path, change: Any, fact: str) -> None:
+def test_contradictory_metrics_are_refused_even_without_queries(folder: Path, change: Any, fact: str) -> None:
     (folder / results.QUERIES).unlink()
     edit(folder, change)
     with pytest.raises(DamagedFile, match=rf'result\.json .*{fact}'):

@@ -38,7 +38,7 @@ class TestOverSeeds:
         ('first', 'second', 'kind'),
         [([0.5], [0.4], TooFew), ([0.5, 0.6], [0.4], Mismatch), ([], [], TooFew)],
     )
-    def test_one_seed_tells_no_spread(self, first, second, kind):
+    def test_one_seed_has_no_spread(self, first, second, kind):
         with pytest.raises(kind, match=f'{len(first)} .*{len(second)} '):
             over_seeds(first, second)
 

@@ -160,6 +160,6 @@ def test_holds_the_truth_about_as_often_as_it_says():
         ([0, 1], [1, 2], 0, WrongValue, 'confidence 0'),
     ],
 )
-def test_what_is_no_result_is_refused(values: list, identities: list, confidence: float, kind: type, fact: str):
+def test_invalid_results_are_refused(values: list, identities: list, confidence: float, kind: type, fact: str):
     with pytest.raises(kind, match=fact):
         identity_interval(np.array(values, dtype=float), np.array(identities), confidence)

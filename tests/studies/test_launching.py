@@ -99,7 +99,7 @@ def test_finished_runs_are_not_launched(jobs, finished, tmp_path, monkeypatch):
         (7, '', ' 7 '),
     ],
 )
-def test_a_failure_is_told_and_the_others_are_finished(jobs, finished, tmp_path, status, output, fact):
+def test_a_failure_is_reported_and_the_other_runs_finish(jobs, finished, tmp_path, status, output, fact):
     with pytest.raises(VireidError) as error:
         finish_all(jobs, Instant((0, ''), (status, output), (0, '')), tmp_path)
     place = tmp_path / 's1' / 'output.log'

@@ -1,4 +1,4 @@
-"""Finds images: below a folder, or in a table that lists them."""
+"""Finds the images below a folder or in a table."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from vireid.errors import DamagedFile, MissingKey, WrongContent, did_you_mean
 
 
 def walk_images(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Yields each folder at any depth, the names of its folders, and of its images.
+    """Yields each folder at any depth, with the names of its subfolders and images.
 
-    Follows links, each folder once; skips hidden files and folders.
+    Follows links, but yields each folder only once; skips hidden files and folders.
 
     Raises:
         DamagedFile: if a folder cannot be read.
@@ -41,18 +41,19 @@ def listed_images(
     allowed: str,
     keep: Callable[[dict[str, str]], bool] = lambda cells: True,
 ) -> Iterator[tuple[str, dict[str, str], str]]:
-    """Yields each image of a table: its path, its cells without surrounding blanks, and where it is listed.
+    """Yields each image of a table: its path, its cells without surrounding blanks, and its place, for errors.
 
     Args:
         path: the table.
         required: columns that it must have; `path` is one of them.
-        modalities: what the column `modality` may contain in any case; '' if it may be empty or missing.
-        allowed: what errors say is accepted.
-        keep: whether to read the row with these cells; others may be invalid.
+        modalities: allowed modalities, matched in any case; with '', the column may be empty or missing.
+        allowed: describes an accepted table, for errors.
+        keep: returns whether to read the row with these cells; the other rows are not checked.
 
     Raises:
         MissingKey: if a column is missing.
-        WrongContent: for an empty path, another modality, or an image that is listed twice.
+        WrongContent: for an empty path, a modality that is not allowed, or an image that is listed twice.
+        UnsafeFile, OSError, ValueError, csv.Error: if the table cannot be read; see `read_csv`.
     """
     columns, rows = read_csv(path)
     if missing := [name for name in required if name not in columns]:
@@ -68,8 +69,8 @@ def listed_images(
         modality = cells['modality'].lower()
         if not cells['path'] or modality not in modalities:
             problem = f'modality is {cells["modality"]!r}' if cells['path'] else 'path is empty'
-            known = ' or '.join(name or 'nothing' for name in modalities)
-            raise WrongContent(f'{where}: {problem}', allowed=f'a path, and {known}')
+            known = ' or '.join(name or 'empty' for name in modalities)
+            raise WrongContent(f'{where}: {problem}', allowed=f'a path, and the modality: {known}')
         image = find_listed(path.parent, row['path'] or '')
         first = lines.setdefault(os.path.abspath(image), line)  # `a.jpg` and `x/../a.jpg`
         if first != line:

@@ -1,4 +1,4 @@
-"""Why the content of a file from outside is not read; `reads` turns these errors into errors for users."""
+"""Exceptions for the content of an untrusted file; `reads` turns them into a `VireidError`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from vireid.errors import DamagedFile, MissingFile, UnsafeFile, VireidError
 
 
 class Malformed(ValueError):
-    """Content that breaks the rules of its format, or is none of what is read."""
+    """Content that violates its format, or that vireid does not read."""
 
 
 class BeyondLimit(ValueError):
-    """Content that asks for more than a file from outside gets: memory, time, other files, or to run code."""
+    """Content that would take too much memory or time, read other files, or run code."""
 
 
 def kind_of(error: Exception) -> type[VireidError]:
-    """Returns the class for users of whatever reading a file raised."""
+    """Returns the subclass of `VireidError` for an exception that was raised while reading a file."""
     if isinstance(error, FileNotFoundError):
         return MissingFile
     return UnsafeFile if isinstance(error, BeyondLimit) else DamagedFile

@@ -54,8 +54,8 @@ def read_mat5(file: BinaryIO, variable: str, room: Room) -> Any:
         room: limits what may be read.
 
     Raises:
-        Malformed: if the file is damaged or not a MATLAB file.
-        BeyondLimit: if it unpacks to too much.
+        BeyondLimit: if it unpacks to more than `room` allows.
+        Exception: of various types, such as `Malformed`, if it is damaged or not a MATLAB file.
     """
     order = ORDERS.get(file.read(128)[126:])
     if order is None:

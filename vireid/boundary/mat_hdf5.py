@@ -101,8 +101,8 @@ def _take_chunks(dataset: Any, layout: Any, room: Room) -> None:
 
     Raises:
         BeyondLimit: if they are too many or too large.
-        Malformed: if they do not unpack to what they declare: the library unpacks a chunk to its end, however large
-            it becomes.
+        Malformed: if a chunk does not unpack to the size that it declares. The library would unpack all of it, however
+            large it becomes.
     """
     filters = [layout.get_filter(place)[0] for place in range(layout.get_nfilters())]
     if set(filters) - {DEFLATE, SHUFFLE, FLETCHER32} or len(set(filters)) < len(filters):

@@ -55,7 +55,7 @@ READERS: dict[str, FileReader] = {}  # by module and function
 def reads(
     kind: str, *names: str, allowed: str | None = None, todo: str | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Marks a function that reads a file from outside: every exception from a damaged file becomes an error for users.
+    """Marks a function that reads an untrusted file: every exception that it raises becomes a `VireidError`.
 
     Args:
         kind: what messages call the file, with its article: `a features file`.
@@ -74,7 +74,7 @@ def reads(
             except Exception as error:  # a damaged file may fail in any way
                 given = f'{args[0]} is damaged or is not {kind}: {reason(error)}'
                 if isinstance(error, BeyondLimit):
-                    given = f'{args[0]} is not read as {kind}: {reason(error)}'
+                    given = f'{args[0]} cannot be read as {kind}: {reason(error)}'
                 elif isinstance(error, FileNotFoundError) and not os.path.lexists(str(args[0])):
                     given = f'{args[0]} does not exist'
                 raise kind_of(error)(given, allowed=allowed, todo=todo) from error

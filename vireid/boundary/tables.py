@@ -33,7 +33,7 @@ def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | Non
     Raises:
         OSError: if it cannot be read.
         ValueError, csv.Error: if it is not a table.
-        VireidError: if it has a column twice, no header, or too many rows or columns.
+        VireidError: if it has duplicate columns, no header, or too many rows or columns.
     """
     text = _read_text(path)
     require_rows(text.count('\n'), path)

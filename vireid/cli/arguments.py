@@ -213,7 +213,7 @@ def _jobs(text: str) -> int:
 def _refuse_trials(text: str) -> NoReturn:
     """Explains the flags `--trial` and `--trials` of earlier versions."""
     raise UnknownKey(
-        f'--trial and --trials {text} were renamed, since a trial is a random gallery of a protocol',
+        f'--trial and --trials (given: {text}) were renamed: a trial is now a random gallery of a protocol',
         todo='for the splits of RegDB: --split 3, or --splits 1-10 for a model of each; for folds: --folds 5',
     )
 

@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid plugins`."""
     parser.add_argument('action', nargs='?', choices=['new'], help='create a package with a component and a test')
     parser.add_argument('name', nargs='?', help='name of the new package, such as vireid-my-fusion')
-    parser.add_argument('--part', choices=['neck', 'loss'], default='neck', help='what new creates (default: neck)')
+    about = 'component in the new package (default: neck)'
+    parser.add_argument('--part', choices=['neck', 'loss'], default='neck', help=about)
     add_plugin_arguments(parser)
     parser.add_argument('--components', action='store_true', help='also list all components by kind')
     parser.add_argument('--json', action='store_true', help='print everything as JSON')

@@ -38,6 +38,7 @@ def describe_component(components: Components, kind: str, name: str) -> Iterator
 
     Raises:
         UnknownName: if there is no such kind or component.
+        Unavailable: if the component cannot be imported.
     """
     plugins = {one.name: one.plugin for one in components.listing() if one.kind in _kinds(kind)}
     about = describe(components.get(kind, name))

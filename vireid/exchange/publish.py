@@ -181,7 +181,7 @@ def _require_match(run: RunRecord, content: Mapping[str, Any], source: Path) -> 
     if not differ and source.name == 'last.pt' and content['progress']['step'] != steps:
         raise Mismatch(f'{source} is at step {content["progress"]["step"]:,}, but the result is of step {steps}')
     if differ:
-        raise Mismatch(f'{source} is not of this run: {named(differ)} differ', todo='restore the folder of the run')
+        raise Mismatch(f'{source} belongs to another run: {named(differ)} differ', todo='restore the folder of the run')
 
 
 def _ask_permission(data: str, initialized: bool) -> None:

@@ -85,7 +85,7 @@ def require_no_twins(trials: Sequence[Trial], numbers: Mapping[str, int]) -> Non
     """Checks that no query has an identical image in its gallery, which would be a trivial match.
 
     Raises:
-        WrongContent: if one has.
+        WrongContent: if a query has one.
     """
     for trial in trials:
         gallery = {numbers[s.path]: s for s in trial.gallery if s.path in numbers}

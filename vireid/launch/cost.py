@@ -221,7 +221,7 @@ def run_size(experiment: Experiment) -> Size:
     """Returns the size of a run: of the data at `dataset.root` if they are there, else of a complete copy.
 
     Raises:
-        MissingKey: if neither is known.
+        MissingKey: if there are no data, and the size of a complete copy is unknown.
     """
     counts, source = _counts(experiment)
     samples = counts['train']
@@ -247,7 +247,7 @@ def _counts(experiment: Experiment) -> tuple[dict[str, Sequence[Sample]], str]:
     expected = Dataset.expected(target)
     if not expected:
         raise MissingKey(
-            'the price of a run needs the number of images', todo='give the folder of the data: --data-root DIR'
+            'the cost of a run depends on the number of images', todo='give the folder of the data: --data-root DIR'
         )
     cameras = Dataset.cameras(target) or {VISIBLE: (1,), INFRARED: (2,)}
     samples: dict[str, Sequence[Sample]] = {

@@ -73,7 +73,7 @@ def _start(fabric: Fabric, chosen: str, settings: TrainingSettings) -> set[str]:
     """Starts or joins the processes of a run; returns the precisions that they selected.
 
     Raises:
-        Unavailable: if they do not meet.
+        Unavailable: if the processes cannot connect to each other.
     """
     try:
         with watched_connections():

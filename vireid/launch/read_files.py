@@ -1,4 +1,4 @@
-"""Reads many files in threads."""
+"""Reads many files with a pool of threads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar('T')
-AT_ONCE = 256  # files per thread task, and per progress report
+AT_ONCE = 256  # files that a thread reads in one task; progress is reported after each task
 
 
 def read_files(read: Callable[[str], T], paths: Sequence[str], on_progress: Callable[[int], None]) -> list[T]:
-    """Returns `read(path)` for each path, in order; `on_progress` is called with the number of files read."""
+    """Returns `read(path)` for each path, in order; `on_progress` is called with the number read so far."""
     chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     results: list[T] = []
     with ThreadPoolExecutor() as pool:  # reading and decoding files releases the GIL

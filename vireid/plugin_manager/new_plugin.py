@@ -48,7 +48,7 @@ def register_configs(add):
     """Provides the configs of this package as `{name}::{config}`."""
     add(Path(__file__).parent / 'configs')
 '''
-NECK = '''"""A neck: reads features of the graph and outputs one."""
+NECK = '''"""A neck: reads features of the graph and outputs a new one."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class {title}(nn.Module):
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
         super().__init__()
         if len(inputs) < 2 or len(set(inputs)) > 1:
-            raise Mismatch(f'{title} has the inputs {{inputs}}', allowed='two or more of the same shape')
+            raise Mismatch(f'{title} got the inputs {{inputs}}', allowed='two or more of the same shape')
         self.output = inputs[0]  # the spec of the output
         self.scores = nn.Parameter(torch.zeros(len(inputs)))
 
@@ -93,22 +93,22 @@ from vireid import HeadOutput
 class {title}(nn.Module):
     """Mean squared distance of each feature to the mean feature of its identity in the batch."""
 
-    reads_parts = False  # a head with parts has a (B, P, C) feature; this loss is for (B, C) only
+    reads_parts = False  # a head with parts has a (B, P, C) feature; this loss reads (B, C) only
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
-        """An output with a (B, C) feature, and (B,) labels -> a loss, ()."""
+        """Output with a (B, C) feature, (B,) labels -> loss, ()."""
         same = (identities[:, None] == identities).to(output.feature.dtype)  # (B, B)
         means = same @ output.feature / same.sum(dim=1, keepdim=True)  # (B, C)
         return (output.feature - means).square().mean()
 '''
 CONFIG = """# A small TFFN with {title}. To try it without data:
 # vireid train {name}::{config} --dry-run
-# requires = ['{name}>=0.1']  # for others: reports a missing package first
+# requires = ['{name}>=0.1']  # uncomment to share this config: if the package is missing, the error says so
 _base_ = 'vireid::tffn_demo.py'
 
 model = dict({place})
 """
-# its kind, its source, and its place in the config
+# for each part: its kind, its source, and its place in the config
 PARTS = {
     'neck': ('necks', NECK, "necks=dict(mlfm=dict(type='{title}'))"),
     'loss': ('losses', LOSS, "heads=dict(glfm=dict(losses=dict(own=dict(type='{title}', weight=0.1))))"),
@@ -151,18 +151,19 @@ vireid train {name}::{config} --dry-run
 
 
 def write_plugin(name: str, into: Path, part: str = 'neck') -> list[Path]:
-    """Writes the package.
+    """Writes the package of a plugin.
 
     Args:
-        name: name of the distribution, such as `vireid-mean-fusion`.
-        into: the parent of its folder.
-        part: what it provides, one of `PARTS`.
+        name: name of the package, such as `vireid-mean-fusion`.
+        into: the folder in which to create the package's folder.
+        part: what the package provides, one of `PARTS`.
 
     Returns:
         The files written.
 
     Raises:
-        VireidError: if the name is invalid or the folder exists.
+        WrongValue: if the name is invalid.
+        AlreadyExists: if the folder exists.
     """
     if not re.fullmatch(r'[a-z][a-z0-9]*(-[a-z0-9]+)*', name) or name == 'vireid':
         raise WrongValue(
@@ -171,7 +172,7 @@ def write_plugin(name: str, into: Path, part: str = 'neck') -> list[Path]:
         )
     folder = into / name
     if folder.exists():
-        raise AlreadyExists(f'{folder} exists', todo='choose another name, or delete it')
+        raise AlreadyExists(f'{folder} already exists', todo='choose another name, or delete the folder')
     module = name.replace('-', '_')
     title = ''.join(word.capitalize() for word in name.removeprefix('vireid-').split('-'))
     kind, source, place = PARTS[part]

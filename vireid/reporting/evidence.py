@@ -159,7 +159,7 @@ def _load(path: Path) -> Evidence:
 
 
 def _require_few(about: Mapping[str, Any], groups: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-    """Raises BeyondLimit if there is more than a report can show: a small file can contain hours of drawing."""
+    """Raises BeyondLimit if there is more than a report can show: a small file could take hours to draw."""
     lists, maps = groups['lists'], groups['maps']
     series = [array for group in ('cmc', 'distances', 'reliability') for array in groups[group].values()]
     # the last two dimensions of a map, before its colors

@@ -31,7 +31,7 @@ class IndexSettings:
     trust: bool
 
     def arguments(self) -> dict[str, Any]:
-        """Returns the arguments of `build` that describe it; the index contains a network without training."""
+        """Returns the arguments of `build` for these settings; an index stores its own copy of a zero-shot network."""
         contained = self.checkpoint == zero_shot.ZERO_SHOT
         checkpoint = ZERO_SHOT if contained else str(Path(self.checkpoint).absolute())
         options = () if contained else self.options

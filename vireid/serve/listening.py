@@ -106,7 +106,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
     Raises:
         InUse: if another process listens there.
-        Unavailable: if the address is not one of this machine.
+        Unavailable: if the port cannot be opened for another reason, such as an address of another machine.
     """
     listening = None
     try:

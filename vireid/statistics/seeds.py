@@ -55,7 +55,7 @@ def repeat_interval(values: Sequence[float], runs: int = 1, confidence: float = 
 
 def _interval(values: Sequence[float], confidence: float, others: float) -> tuple[float, float]:
     if len(values) < 2:
-        raise TooFew(f'{len(values)} seed', allowed='at least 2, because one run has no spread')
+        raise TooFew(f'number of seeds: {len(values)}', allowed='at least 2, because one run has no spread')
     runs = np.asarray(values, dtype=np.float64)
     freedom = len(runs) - 1 + PRIOR_FREEDOM
     variance = (((runs - runs.mean()) ** 2).sum() + PRIOR_FREEDOM * PRIOR_DEVIATION**2 / 2) / freedom

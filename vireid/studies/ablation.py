@@ -46,10 +46,12 @@ class Table:
         title: title of the table.
         paper: what the paper's metrics were measured on.
         settings: configs that can be applied to the rows, by name.
-        rows: by name: `label`, the paper's `R1`, `mAP`, `R10`, and `R20` in percent or None, `config` (by default the
-            file of that name), `settings` of its own by name, and `start`.
-        starts: runs whose weights rows can start from if settings are applied, by name: `config`, and the `key` of a
-            row's config that names the checkpoint. The first is that of rows without `start`; null means none.
+        rows: the rows by name. Each has a `label`; the paper's `R1`, `mAP`, `R10`, and `R20` in percent or None; a
+            `config`, by default the file named after the row; `settings`, configs that replace those of the table for
+            this row, by name; and a `start`.
+        starts: by name, the runs whose weights rows can start from if settings are applied. Each has a `config` and a
+            `key`, the key in a row's config that names the checkpoint. A row without `start` uses the first of them; a
+            row with `start: null` uses none.
         data: the dataset of the paper's metrics.
     """
 
@@ -73,7 +75,7 @@ class Table:
         needed: dict[str, type] = {'title': str, 'paper': str, 'settings': dict, 'rows': dict}
         for key, kind in needed.items():
             if not isinstance(content.get(key), kind):
-                allowed = 'text' if kind is str else 'keys and values'
+                allowed = 'text' if kind is str else 'a mapping'
                 raise WrongValue(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
         known = [*needed, 'starts', 'data']
         for key in content:
@@ -81,7 +83,7 @@ class Table:
                 raise UnknownKey(f'{path}: unknown key {key!r}{did_you_mean(key, known)}', allowed=', '.join(known))
         starts = content.get('starts', {})
         if not isinstance(starts, dict) or not all(isinstance(s, dict) and set(s) == START for s in starts.values()):
-            raise WrongValue(f'{path}: starts is {starts!r}', allowed='config and key for each name')
+            raise WrongValue(f'{path}: starts is {starts!r}', allowed='a config and a key for each name')
         starts = {name: {'config': folder / str(own['config']), 'key': str(own['key'])} for name, own in starts.items()}
         rows = {}
         for row, metrics in content['rows'].items():
@@ -99,7 +101,7 @@ class Table:
             if start is not None and start not in starts:
                 raise UnknownName(f'{path}: rows.{row}.start is {start!r}', allowed=', '.join(starts) or 'null')
             if not isinstance(own, dict):
-                raise WrongValue(f'{path}: rows.{row}.settings is {own!r}', allowed='configs by name')
+                raise WrongValue(f'{path}: rows.{row}.settings is {own!r}', allowed='a mapping of names to configs')
             if not all(isinstance(metrics.get(c), (int, float, type(None))) for c in (*COLUMNS, *MORE)):
                 allowed = 'R1 and mAP in percent, or null if not published'
                 raise WrongValue(f'{path}: rows.{row} is {metrics!r}', allowed=allowed)
@@ -156,7 +158,7 @@ class Table:
 
 
 def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]], data: bool = True) -> None:
-    """Checks one run of each row before hours of training.
+    """Checks one run of each row, so that errors appear before hours of training.
 
     Args:
         jobs: the runs of each table.
@@ -171,12 +173,12 @@ def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]], data: bool = True)
 
 
 def config_key(job: Row) -> str:
-    """Returns a text that is the same for runs with the same config."""
+    """Returns a text that is equal for runs with equal configs, whatever their names."""
     return dump({**job.experiment.to_config(), 'name': ''})
 
 
 def unique_runs(jobs: Sequence[tuple[Table, Sequence[Row]]]) -> dict[str, Row]:
-    """Returns the runs by `config_key`, each once: the full network of a paper is a row of several tables."""
+    """Returns each distinct run, by `config_key`: the full network of a paper is a row of several tables."""
     unique: dict[str, Row] = {}
     for _, runs in jobs:
         for job in runs:

@@ -97,14 +97,14 @@ class AblationPlan:
         label: str,
         log: Callable[[str], None],
     ) -> None:
-        """Prints a table, and writes it if it is whole."""
+        """Prints a table, and writes it to a file if it is complete."""
         text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({runs[0].data})')
         compared = _compared(table, results)
         if compared is not None:
             text = '\n'.join([text, '', *compared.notes, *compared.claims()])
         log(f'\n{text}\n')
         target = runs[0].folder.parent.parent / 'table.txt'
-        target.parent.mkdir(parents=True, exist_ok=True)  # does not exist if all runs belong to another table
+        target.parent.mkdir(parents=True, exist_ok=True)  # missing if all runs are those of another table
         if not self.whole:
             log(f'the runs are in {target.parent}')
             return

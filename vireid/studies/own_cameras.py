@@ -65,7 +65,7 @@ class OwnCameras:
                 f'all sources are {self.modalities[0]}', allowed='at least one visible and one infrared camera'
             )
         if len(self.sources) < 2 and not self.sources[0].is_dir():
-            raise TooFew('one video', allowed='a visible and an infrared one, or a folder with both')
+            raise TooFew('there is only one video', allowed='a visible and an infrared one, or a folder with both')
         if self.folds < 2:
             raise WrongValue(f'--folds is {self.folds}', allowed='at least 2, such as 5')
 
@@ -168,7 +168,7 @@ def copy_crops(source: Path, out: Path, number: int, modality: str, log: Callabl
     if source.resolve() == out.resolve():
         return
     if out.resolve().is_relative_to(source.resolve()):
-        raise Conflict(f'{out} is inside {source}, which it would contain', todo='choose another folder with -o')
+        raise Conflict(f'{out} is inside {source}, its own source', todo='choose another folder with -o')
     images = sorted(path for path in source.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())
     if not images:
         raise TooFew(f'{source} has no images', allowed='a video, or a folder with crops of people')

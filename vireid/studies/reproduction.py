@@ -82,12 +82,12 @@ def plan_paper(
     Args:
         paper: its name, or the folder of a table.
         overrides: overrides of every config, with the data folder.
-        manager: the plugins, which have the tables.
+        manager: the plugins, which provide the tables.
         base: the folder of all runs.
         seeds: random seeds of each row; None means three, or one for a dataset with splits.
         on: settings of the tables to apply to their rows.
-        tables: names of tables, several of them separated by commas; empty means all.
-        rows: names of rows, in the same way.
+        tables: names of tables; one text may contain several, separated by commas. Empty means all.
+        rows: names of rows, in the same form.
 
     Raises:
         VireidError: for an unknown name, a folder of other data, or an invalid config.

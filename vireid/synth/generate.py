@@ -137,7 +137,7 @@ def _check(plan: Layout, job: Job, workers: int | None) -> None:
     if not 1 <= job.images <= 9999:
         raise WrongValue(f'{job.images} images per identity and camera', allowed='1 to 9999')
     if workers is not None and workers < 1:
-        raise WrongValue(f'{workers} worker processes cannot draw', allowed='1 and above')
+        raise WrongValue(f'{workers} worker processes', allowed='1 and above')
 
 
 def _existing(out: Path, stamp: dict[str, object]) -> Summary | None:

@@ -26,7 +26,7 @@ def test_a_sound_one():
 @pytest.mark.parametrize(
     ('query', 'gallery', 'fact'), [([], [1, 2], '0 query'), ([1], [], '0 gallery'), ([1], [1, 1], 'identity 1')]
 )
-def test_what_no_score_can_be_of(query, gallery, fact):
+def test_trials_that_cannot_be_scored(query, gallery, fact):
     with pytest.raises(TooFew, match=f'all, trial 3: .*{fact}'):
         require_scorable(trial(query, gallery))
 

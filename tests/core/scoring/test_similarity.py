@@ -191,7 +191,7 @@ def test_one_may_compare_by_the_model_and_the_samples(make, tmp_path):
 @pytest.mark.parametrize(
     ('how', 'kind', 'fact'), [('shape', Mismatch, r'Wrong .*ndarray \(\d'), ('values', NotFinite, 'Wrong')]
 )
-def test_a_wrong_one_is_told(make, tmp_path, how, kind, fact):
+def test_a_wrong_similarity_is_an_error(make, tmp_path, how, kind, fact):
     made = make(PIXELS, f'evaluation.similarity={{"type": "Wrong", "how": "{how}"}}')
     with pytest.raises(kind, match=f'evaluation.similarity: {fact}'):
         score_checkpoint(made, None, tmp_path)

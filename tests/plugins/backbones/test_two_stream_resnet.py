@@ -219,7 +219,7 @@ def test_stages_that_do_not_exist(arguments, fact):
         lambda whole: b'not weights',
     ],
 )
-def test_a_file_that_is_no_weights_is_named(resnet18_file, tmp_path, monkeypatch, spoil):
+def test_a_file_that_contains_no_weights_is_named(resnet18_file, tmp_path, monkeypatch, spoil):
     own = tmp_path / 'mine.pth'
     own.write_bytes(spoil(resnet18_file.read_bytes()))
     with pytest.raises(VireidError, match=f"'{own}'") as caught:

@@ -94,9 +94,7 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
         (HEADER + 'a.jpg,7,1,visible,test\n', TooFew, ["'test'", ' infrared ']),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(
-    tmp_path: Path, text: str, kind: type[VireidError], facts: list[str]
-) -> None:
+def test_errors_in_a_table_name_the_line(tmp_path: Path, text: str, kind: type[VireidError], facts: list[str]) -> None:
     with pytest.raises(VireidError) as caught:
         Manifest(table(tmp_path, text)).split('test')
     assert {type(error) for error in caught.value.errors or (caught.value,)} == {kind}

@@ -261,7 +261,7 @@ def test_a_garbled_id_list_is_named_with_what_is_wrong(tiny: Path, content: str,
     assert fact in before + after
 
 
-def test_an_id_list_that_is_no_text_is_named(tiny: Path) -> None:
+def test_an_id_list_that_is_not_text_is_named(tiny: Path) -> None:
     path = tiny / 'exp' / 'train_id.txt'
     path.write_bytes(b'\xff\xfe1\x00')
     with pytest.raises(VireidError, match=str(path)) as caught:

@@ -115,7 +115,7 @@ def test_parts_alone():
         ({'pool': 3}, FeatureSpec(4, 'map'), VireidError, r'high\.pool .*3'),
     ],
 )
-def test_refuses_what_cannot_be_cut(arguments, spec, error, fact):
+def test_refuses_maps_that_cannot_be_cut(arguments, spec, error, fact):
     with pytest.raises(error, match=fact) as caught:
         head(spec, **arguments)
     assert caught.value.path.startswith('model.heads.high')

@@ -332,7 +332,7 @@ def test_a_batch_without_a_positive_trains():
         ({'weighter': {'type': 'Fixed', 'tasks': {'cycles': 1}}}, VireidError, "'cycles'.*'cycle'"),
     ],
 )
-def test_bad_settings_are_told(settings, kind, fact):
+def test_invalid_settings_are_refused(settings, kind, fact):
     with pytest.raises(kind, match=fact) as caught:
         build(**settings)
     if 'losses' in settings:

@@ -47,6 +47,8 @@ def test_equals_a_literal_loop_also_where_parts_do_not_divide_the_rows() -> None
         (FeatureSpec(4), 2, Mismatch, 'StripeEmbedding .*vector'),
     ],
 )
-def test_what_cannot_be_cut(spec: FeatureSpec, parts: int, error: type[VireidError], fact: str) -> None:
+def test_maps_that_cannot_be_cut_are_refused(
+    spec: FeatureSpec, parts: int, error: type[VireidError], fact: str
+) -> None:
     with pytest.raises(error, match=fact):
         build(spec, parts=parts)

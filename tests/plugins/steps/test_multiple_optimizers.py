@@ -234,7 +234,7 @@ def test_an_update_that_is_not_finite_is_left_out_of_that_optimizer_alone():
         ),
     ],
 )
-def test_what_cannot_work_is_told_with_its_path(order, optimizers, error, fact):
+def test_settings_that_cannot_work_are_reported_with_their_path(order, optimizers, error, fact):
     with pytest.raises(VireidError) as caught:
         make(Adversarial(), order, **optimizers)
     assert any(type(one) is error and re.search(fact, one.given) for one in caught.value.errors or [caught.value])

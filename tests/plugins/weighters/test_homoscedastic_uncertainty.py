@@ -173,7 +173,7 @@ def test_once_begun_it_stays_on_in_a_resumed_run_that_was_made_longer():
         ({'bounds': (1, 5)}, WrongValue, ['bounds is (1, 5)']),
     ],
 )
-def test_refuses_what_cannot_be(arguments, error, facts):
+def test_refuses_impossible_arguments(arguments, error, facts):
     with pytest.raises(error) as caught:
         HomoscedasticUncertainty(NAMES, **arguments)
     for fact in facts:

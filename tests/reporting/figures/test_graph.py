@@ -72,7 +72,7 @@ def test_lines_are_uncrossed():
 
 
 @pytest.mark.parametrize(('edges', 'fact'), [([('a', 'z')], r"'a' .*'z'"), ([('a', 'b'), ('b', 'a')], r'\ba, b$')])
-def test_what_is_no_graph(edges, fact):
+def test_invalid_graphs_are_refused(edges, fact):
     with pytest.raises(WrongContent, match=fact):
         layout({'a': (1, 1), 'b': (1, 1)}, edges)
 

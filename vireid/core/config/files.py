@@ -71,7 +71,7 @@ def load(
     try:
         merged, sources = reader.load_over([reader.locate(p) for p in (path, *over)])
     except RecursionError as error:
-        raise WrongContent(f'config {path} contains a circular reference', todo='write the value out') from error
+        raise WrongContent(f'config {path} contains a circular reference', todo='remove the reference') from error
     if 'plugins' in merged:
         merged['plugins'] = merged['plugins']['files']
         sources[('plugins',)] = sources[('plugins', 'files')]

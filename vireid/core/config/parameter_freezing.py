@@ -27,7 +27,7 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
         where: config path of the patterns, for messages.
 
     Raises:
-        NoMatch: listing each pattern that matches nothing.
+        VireidError: if patterns match nothing; a `NoMatch`, or a combined error with one for each of several.
     """
     buffers = {name.rpartition('.')[::2] for name, _ in model.named_buffers()}
     problems = []

@@ -26,16 +26,16 @@ SERVER_IMPORTS = ('vireid.boundary.without_compiler', 'torchvision.transforms.v2
 
 
 class EpochBatches:
-    """The batch sampler of the training loader; the next iteration yields the rest of the epoch from `progress`.
+    """The batch sampler of the training loader; the next iteration yields the batches of the epoch from `progress` on.
 
     One loader serves all epochs, so that its workers persist; each key contains everything that determines the item.
-    Positions refer to a single process that draws the whole batch, so images are augmented as in a single process.
+    Positions count as if a single process drew the whole batch, so several processes augment images as one would.
 
     Args:
         sampler: draws the batches of this process.
-        rank: the process.
+        rank: rank of this process.
         world_size: number of processes.
-        samples: what the sampler draws from; needed with several processes.
+        samples: the samples that the sampler draws from; needed with several processes.
     """
 
     def __init__(self, sampler: Sampler, rank: int = 0, world_size: int = 1, samples: Sequence[Sample] = ()) -> None:
@@ -61,7 +61,7 @@ class EpochBatches:
         modalities = [self.samples[index].modality for index in batch]
         places: dict[str, Iterator[int]] = {}
         before = 0
-        for modality, count in Counter(modalities).items():  # in the order in which they come
+        for modality, count in Counter(modalities).items():  # in order of appearance
             places[modality] = itertools.count(before * self.world_size + self.rank * count)
             before += count
         return [next(places[modality]) for modality in modalities]
@@ -74,8 +74,8 @@ class WorkerDied(Unavailable):
 class BatchLoader(DataLoader):
     """A torch loader over an `ImageSet` that raises errors from workers in the main process.
 
-    The death of a worker raises only where its batch is awaited. torch's signal handler would raise at any line of the
-    main process, even in the middle of a step or a checkpoint.
+    If a worker dies, the error is raised only where its batch is awaited. torch's signal handler would raise it at any
+    line of the main process, even in the middle of a step or a checkpoint.
     """
 
     def __init__(self, data: ImageSet, batches: Any, workers: int, **options: Any) -> None:
@@ -114,7 +114,8 @@ class BatchLoader(DataLoader):
             text = str(error).partition('\n')[0].partition('. ')[0]
             if text.startswith('Caught '):  # raised by a transform; the text has its traceback
                 self._iterator = batches = None  # type: ignore[assignment]  # ends the workers
-                raise error.with_traceback(None)  # noqa: B904  # torch's is part of a cycle, which would delay them too
+                # torch's traceback is part of a cycle, which would delay their exit too
+                raise error.with_traceback(None)  # noqa: B904
             if not isinstance(error, (RuntimeError, OSError, EOFError)):
                 raise
             self._iterator = None  # the next iteration starts new workers
@@ -123,7 +124,7 @@ class BatchLoader(DataLoader):
 
 
 def _todo(text: str) -> str:
-    """Returns a remedy for the death of a worker, given the message of torch or the system."""
+    """Returns what to do about the death of a worker, given the message of torch or the system."""
     if 'open files' in text:
         return 'raise the limit on open files (ulimit -n 1024), or use fewer processes (images.workers=1)'
     if 'Bus error' in text or 'No space left' in text:
@@ -208,13 +209,13 @@ def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[Any]], workers:
 
 
 class Batches:
-    """Batches of images, in order; each iteration reads them anew, and a loader process may die once in each.
+    """Batches of images, in order. Each iteration reads them again, and survives the death of one loader process.
 
     Args:
         data: the images.
         chunks: sample indices or keys of each batch.
-        workers: loader processes.
-        device: where to move the batches; None leaves them on the CPU.
+        workers: number of loader processes.
+        device: device to move the batches to; None leaves them on the CPU.
         on_batch: called with the number of batches that the caller has finished.
     """
 
@@ -249,7 +250,7 @@ class Batches:
 def default_workers(device: torch.device | str) -> int:
     """Returns the number of loader processes: 0 on the CPU, else the number of cores minus 1, at most 8.
 
-    A network on the CPU keeps all cores busy; with a worker in addition, its threads wait for each other at every
+    A network on the CPU keeps all cores busy. With an additional worker, its threads wait for each other at every
     layer, which slowed a step from 0.34 s to 3.0 s on two cores.
     """
     if torch.device(device).type == 'cpu':
@@ -258,7 +259,7 @@ def default_workers(device: torch.device | str) -> int:
 
 
 def usable_cores() -> int:
-    """Returns the number of CPU cores for this process; a launcher that runs several sets VIREID_CORES."""
+    """Returns the number of CPU cores for this process; a launcher of parallel runs sets it in VIREID_CORES."""
     given = os.environ.get('VIREID_CORES', '')
     if given.isdecimal() and int(given):
         return int(given)

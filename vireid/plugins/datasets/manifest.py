@@ -144,7 +144,7 @@ def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         names, columns = parquet.schema_arrow.names, column_names(parquet.schema_arrow.names, path)
         used = {name: column for name, column in zip(names, columns, strict=True) if column in COLUMNS}
         _require_small(parquet, used, path)
-        # a few KB may contain millions of references to one text, which is then read once
+        # a file of a few KB may refer to one text millions of times; a dictionary holds it only once
         table = ParquetFile(file, metadata=parquet.metadata, read_dictionary=list(used)).read(
             list(used), use_threads=False
         )

@@ -30,41 +30,41 @@ Count = Annotated[int, Ge(1)]
 class HiCMD(nn.Module):
     """Hierarchical cross-modality disentanglement (Choi et al., CVPR 2020, arXiv 1912.01230).
 
-    Each modality has a prototype encoder and an attribute encoder. A prototype and the style in an attribute code
-    belong to the identity; the pose and illumination in the code do not. One decoder makes an image of both. For a
-    visible and an infrared image of one identity, images are decoded from the prototype and style of the one and the
-    pose and illumination of the other (swapped), or its illumination alone (relit). The embedding reads prototype and
-    style only.
+    Each modality has a prototype encoder and an attribute encoder. The prototype, and the style in the attribute code,
+    describe the identity; the pose and illumination in the code do not. One decoder generates an image from a prototype
+    and a code. For a pair of images of one identity, visible and infrared, it generates images with the prototype and
+    style of one image. A swapped image takes pose and illumination from the other image; a relit image takes only the
+    illumination from it. The embedding reads prototype and style only.
 
-    `forward` returns a loss for each task, each summed over the modalities. Let v and i be the images of a pair. L1 is
-    the mean absolute difference.
+    `forward` returns a loss for each task, each summed over the modalities. L1 is the mean absolute difference.
 
-    - `same`: L1 of each image and its reconstruction. With `same_style='partner'` its style is that of the other image.
+    - `same`: L1 of each image and its reconstruction. With `same_style='partner'`, the reconstruction has the style of
+      the other image of the pair.
     - `cross`: L1 of each image and the swapped image with its pose and illumination.
-    - `cycle`: the same after encoding the swapped images and swapping back.
-    - `codes`: L1 of the pose and illumination, and of the style, that went into a swapped image and of those encoded
-      from it.
+    - `cycle`: L1 of each image and the image decoded after the swapped images are encoded and swapped back.
+    - `codes`: L1 of the pose and illumination of a swapped image before decoding and after encoding it again, plus L1
+      of its style before and after.
     - `prior`: the mean square of pose and illumination.
-    - `fool`: squared error to 1 of the critics' scores of swapped and of relit images.
-    - `critic`: squared error to 0 of the scores of swapped and of relit images, and, once for each of them, squared
-      error to 1 of the scores of real images with the gradient penalty.
-    - `losses`: each is a task of its own, on the identity feature of real images, of swapped images, and of prototypes
-      joined with the style of the swapped or real image of the same modality. Real and swapped images are erased for
-      it, and swapped images pass no gradient to the generator that made them.
+    - `fool`: squared error to 1 of the critics' scores of swapped and relit images.
+    - `critic`: squared error to 0 of the scores of swapped and relit images, plus twice (once for each kind) the sum of
+      the squared error to 1 of the scores of real images and the gradient penalty.
+    - `losses`: each is a separate task, on the identity feature of real images, of swapped images, and of prototypes
+      joined with the style of the swapped or real image of the same modality. For these losses, real and swapped images
+      are erased, and swapped images pass no gradient to the decoder that generated them.
 
-    A batch holds pairs: row n of both modalities has one identity. Each BatchNorm of the encoders and of the network
-    on the prototypes sees one set of images at a time: real or swapped images of one modality.
+    A batch contains pairs: row n has the same identity in both modalities. Each BatchNorm of the encoders and of the
+    network on the prototypes sees one set of images at a time: real or swapped images of one modality.
 
     Args:
         num_identities: number of training identities K.
-        backbone: config of a residual network in two streams that share nothing, with one output, the map that is
-            averaged to the attribute code. Stages 2 and 3 of another network of the same config read the prototypes,
-            which have the channels of its stage 1.
+        backbone: config of a residual network with two unshared streams and one output, the map whose average is the
+            attribute code. Stages 2 and 3 of a second network of the same config, but fully shared, read the
+            prototypes, which have as many channels as its stage 1.
         losses: config of each loss on the identity feature, by task name.
         weighter: config of the weighter, which weighs all tasks.
-        build_part: builds all of these.
-        erasing: config of the transform of each image before the identity losses; None leaves images whole.
-        same_style: whose style a reconstruction has: its `own`, or its `partner`'s, as in the released code.
+        build_part: builds these components.
+        erasing: config of the transform that erases part of each image for the identity losses; None erases nothing.
+        same_style: style of a reconstruction: its `own`, or its `partner`'s as in the released code.
         dilations: dilations of the prototype encoder's pyramid.
         hidden: hidden units of the decoder's perceptrons.
         critic_width: channels of the critics' first convolution.
@@ -76,8 +76,9 @@ class HiCMD(nn.Module):
         modalities: image channels by modality; None means 3 channels for visible and infrared.
 
     Raises:
-        VireidError: if there are other modalities than visible and infrared with 3 channels, the backbone does
-            not output one paired map, or a loss has the name of another task.
+        VireidError: if the modalities are not visible and infrared with 3 channels each, the backbone does not output
+            exactly one paired map, a dilation is below 1, or a loss has the name of another task or reads `context` or
+            `progress`.
     """
 
     modalities = MODALITIES
@@ -104,12 +105,12 @@ class HiCMD(nn.Module):
         super().__init__()
         if dict(modalities or dict.fromkeys(MODALITIES, 3)) != dict.fromkeys(MODALITIES, 3):
             raise Mismatch(
-                f'HiCMD got images of {dict(modalities or {})}',
+                f'HiCMD got the modalities {dict(modalities or {})}',
                 allowed='visible and infrared images with 3 channels',
                 todo='remove images.views',
             )
         if taken := [name for name in losses if name in GAME]:
-            error = Conflict(f'HiCMD has a task {taken[0]!r} of its own', todo='choose another name')
+            error = Conflict(f'HiCMD already has a task {taken[0]!r}', todo='choose another name')
             raise error.at(f'losses.{taken[0]}')
         self.penalty, self.own_style = penalty, same_style == 'own'
         self.attributes = build_part('backbones', backbone, 'backbone')
@@ -199,15 +200,15 @@ class HiCMD(nn.Module):
 
     @torch.no_grad()
     def swap_grid(self, batch: Batch, rows: Modality = VISIBLE, columns: Modality = INFRARED) -> Tensor:
-        """Decodes each pair of a row image and a column image.
+        """Decodes an image for each combination of a row image and a column image.
 
         Args:
             batch: images of at least two identities.
             rows: modality of the R images that give prototype and style.
-            columns: modality of the C images that give pose and illumination; it may be that of the rows.
+            columns: modality of the C images that give pose and illumination; may equal `rows`.
 
         Returns:
-            (R, C, 3, H, W) images, normalized as the given ones, not limited to the range of real images.
+            (R, C, 3, H, W) images, normalized like the given ones, but not limited to the range of real images.
 
         Raises:
             VireidError: if a modality has no images, or all images have one identity.
@@ -229,17 +230,17 @@ class HiCMD(nn.Module):
         return torch.stack(grid)
 
     def _decode(self, *sets: tuple[Images, Mapping[Modality, AttributeCodes]]) -> list[dict[Modality, Tensor]]:
-        """Decodes sets of prototypes and codes of both modalities, in one pass: no norm of the decoder mixes images."""
+        """Decodes sets of prototypes and codes of both modalities, in one pass: no normalization layer mixes images."""
         parts = [(prototypes[m], codes[m].codes) for prototypes, codes in sets for m in MODALITIES]
         images = self.decoder(*(torch.cat(part) for part in zip(*parts, strict=True))).chunk(len(parts))
         return [dict(zip(MODALITIES, pair, strict=True)) for pair in zip(images[::2], images[1::2], strict=True)]
 
     def _score(self, images: Images, target: float) -> Tensor:
-        """Returns the squared errors of the scores of swapped and relit images, summed over both and the modalities."""
+        """Returns the squared errors of the scores of swapped and relit images, summed over all of them."""
         return 2 * torch.stack([squared_error(self.critics[m](x), target) for m, x in images.items()]).sum()
 
     def _identify(self, images: Images, swapped: Images) -> Any:
-        """Returns the identity output of 8 sets of rows: real, swapped, and both with the style of the other."""
+        """Returns the identity output of 8 sets of rows: real and swapped images with their own and exchanged style."""
         parts = []
         for source in (images, swapped):
             prototypes, codes = self.encode({m: self._erased(x) for m, x in source.items()})
@@ -282,8 +283,8 @@ def _pairs(batch: Batch) -> tuple[dict[Modality, Tensor], Tensor]:
     if not torch.equal(*labels) or not len(labels[0]):
         raise Mismatch(
             f'HiCMD got {" and ".join(f"{len(rows)} {m}" for m, rows in zip(MODALITIES, labels, strict=True))} '
-            'images whose identities differ row by row',
-            allowed='pairs: row n of both modalities has one identity',
+            'images that do not form pairs',
+            allowed='pairs: row n has the same identity in both modalities',
             todo='set sampler.visible and sampler.infrared to the same number',
             path='sampler',
         )
@@ -294,8 +295,8 @@ def _pairs(batch: Batch) -> tuple[dict[Modality, Tensor], Tensor]:
 def _require_two(labels: list[Tensor]) -> None:
     if len(torch.cat(labels).unique()) < 2:
         raise TooFew(
-            'a swap with one identity: prototype and style would be those of the same identity everywhere',
-            allowed='images of two identities or more',
+            'a swap needs two identities, but all images have the same one',
+            allowed='images of at least two identities',
             todo='set sampler.identities to 2 or more',
             path='sampler',
         )

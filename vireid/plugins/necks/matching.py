@@ -44,7 +44,7 @@ def one_input(
 def pooled_input(
     name: str, inputs: Sequence[FeatureSpec], build_part: BuildPart, pool: str | dict | None
 ) -> tuple[FeatureSpec, nn.Module]:
-    """Returns the only input, and the pooling of a map or the identity of a vector.
+    """Returns the only input, and the module that pools it: `nn.Identity` for a vector.
 
     Args:
         name: name of the neck or head, for messages.

@@ -16,7 +16,7 @@ def require_choices(**choices: Sequence[str]) -> None:
     """Checks that no setting is empty or has a duplicate, which would be scored as an additional trial.
 
     Raises:
-        WrongValue: if one is.
+        WrongValue: if a setting is empty or has a duplicate.
     """
     for name, values in choices.items():
         if not values:

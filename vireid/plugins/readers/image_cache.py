@@ -138,7 +138,7 @@ class ImageCache:
         """Returns the cached image of a path, (3, H, W) uint8.
 
         Raises:
-            DamagedFile: if the pixels do not match their checksum.
+            DamagedFile: if the cache cannot be read, or the pixels do not match their checksum.
         """
         content, number = self._opened(), self._index[path]
         image = np.empty(self.shape[1:], dtype=np.uint8)
