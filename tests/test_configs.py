@@ -21,7 +21,7 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.diagnostics.count_table import table
 from vireid.diagnostics.dry_run import dry_run
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, UnknownComponent, UnknownKey, UnknownName, VireidError, WrongValue
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager
@@ -305,39 +305,76 @@ def test_another_fusion_or_pooling_is_one_line(option: str, name: str) -> None:
 
 # what a user may get wrong, on DMCF; each is found when the model is built, with its path and a way out
 WRONG = [
-    ('model.heads.high.parts=99', ['model.heads.high: parts is 99, but the map has 4 rows', 'use fewer parts']),
-    ("model.weighter.tasks=['low', 'middle']", ["model.weighter: no weighter has the task 'high'", 'Composed']),
-    ("model.weighter.tasks=['low', 'middle', 'hihg']", ['model.weighter: unknown task', "did you mean 'high'?"]),
-    ('model.weighter.start=1.5', ['model.weighter: start is 1.5', 'start earlier']),
-    ("model.weighter={'type': 'HomoscedasticUncertainty', 'by': 'step', 'start': 50000}", ['starts at 49999']),
-    ("model.weighter.task_names=['low', 'middle']", ['model.weighter.task_names is set by the framework']),
-    ('model.heads.low.num_identities=7', ['model.heads.low.num_identities is set by the framework']),
-    ('model.heads.low.channels=0', ['model.heads.low: channels is 0']),
-    ('model.heads.low.channels=-4', ['model.heads.low: channels is -4']),
-    ("model.heads.low.losses.tri.reads=['parts']", ["model.heads.low.losses.tri.reads is ['parts'] (list)"]),
-    ('model.heads.high.overlap=0.01', ['model.heads.high: overlap is 0.01', 'less than half a row']),
+    (
+        'model.heads.high.parts=99',
+        Mismatch,
+        ['model.heads.high: parts is 99, but the map has 4 rows', 'use fewer parts'],
+    ),
+    (
+        "model.weighter.tasks=['low', 'middle']",
+        Mismatch,
+        ["model.weighter: no weighter has the task 'high'", 'Composed'],
+    ),
+    (
+        "model.weighter.tasks=['low', 'middle', 'hihg']",
+        UnknownName,
+        ['model.weighter: unknown task', "did you mean 'high'?"],
+    ),
+    ('model.weighter.start=1.5', WrongValue, ['model.weighter: start is 1.5', 'start earlier']),
+    (
+        "model.weighter={'type': 'HomoscedasticUncertainty', 'by': 'step', 'start': 50000}",
+        WrongValue,
+        ['starts at 49999'],
+    ),
+    ("model.weighter.task_names=['low', 'middle']", UnknownKey, ['model.weighter.task_names is set by the framework']),
+    ('model.heads.low.num_identities=7', UnknownKey, ['model.heads.low.num_identities is set by the framework']),
+    ('model.heads.low.channels=0', WrongValue, ['model.heads.low: channels is 0']),
+    ('model.heads.low.channels=-4', WrongValue, ['model.heads.low: channels is -4']),
+    (
+        "model.heads.low.losses.tri.reads=['parts']",
+        WrongValue,
+        ["model.heads.low.losses.tri.reads is ['parts'] (list)"],
+    ),
+    ('model.heads.high.overlap=0.01', Mismatch, ['model.heads.high: overlap is 0.01', 'less than half a row']),
     (
         "model.embedding=keys && model.necks.keys={'type': 'CorrespondenceConcat', 'inputs': 'stage2'}",
+        WrongValue,
         ["model.necks: invalid name 'keys'"],
     ),
-    ("model.necks.low.inputs=['stage2', 'stage3']", ['model.necks.low: CorrespondenceConcat reads one feature']),
+    (
+        "model.necks.low.inputs=['stage2', 'stage3']",
+        Mismatch,
+        ['model.necks.low: CorrespondenceConcat reads one feature'],
+    ),
     (
         "model.embedding=fused && model.necks.fused={'type': 'MLFM', 'inputs': ['low', 'high']}",
+        Mismatch,
         ['model.necks.fused: MLFM', 'StageEmbedding'],
     ),
-    ("model.necks.low={'type': 'StageEmbedding', 'inputs': 'stage2'}", ['model.necks.low', 'CorrespondenceConcat']),
+    (
+        "model.necks.low={'type': 'StageEmbedding', 'inputs': 'stage2'}",
+        Mismatch,
+        ['model.necks.low', 'CorrespondenceConcat'],
+    ),
     (
         "model.embedding='middle' && model.heads.low.inputs=glfm && model.necks.glfm={'type': 'GLFM', 'inputs': 'low'}",
+        Mismatch,
         ['model.necks.glfm: GLFM reads a vector', 'map of'],
     ),
-    ('model.heads.middle.losses.parts=None', ["model.heads.middle.losses: no loss reads the output 'parts'"]),
-    ("model.heads.low.pool='Maximum'", ["model.heads.low.pool: no pooling called 'Maximum', did you mean"]),
+    ('model.heads.middle.losses.parts=None', Mismatch, ["model.heads.middle.losses: no loss reads the output 'parts'"]),
+    (
+        "model.heads.low.pool='Maximum'",
+        UnknownComponent,
+        ["model.heads.low.pool: no pooling called 'Maximum', did you mean"],
+    ),
 ]
 
 
-@pytest.mark.parametrize(('option', 'texts'), WRONG, ids=[option[:40] for option, _ in WRONG])
-def test_what_cannot_work_is_found_when_the_model_is_built(option: str, texts: list[str]) -> None:
-    with pytest.raises(VireidError) as caught:
+@pytest.mark.parametrize(('option', 'kind', 'texts'), WRONG, ids=[option[:40] for option, _, _ in WRONG])
+def test_what_cannot_work_is_found_when_the_model_is_built(
+    option: str, kind: type[VireidError], texts: list[str]
+) -> None:
+    with pytest.raises(kind) as caught:
         shapes_of(experiment(Path('dmcf_sysu.py'), *option.split(' && ')))
     for text in texts:
         assert text in str(caught.value)

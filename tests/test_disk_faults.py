@@ -22,7 +22,7 @@ import torch
 
 from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
-from vireid.errors import MissingFile, VireidError
+from vireid.errors import DamagedFile, MissingFile, VireidError, WriteFailed
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
@@ -138,7 +138,7 @@ def test_a_full_disk_stops_the_run_and_costs_nothing(faults, people, whole, disk
             except OSError:
                 pass
 
-    with pytest.raises(VireidError, match=rf'\[Errno {errno.ENOSPC}\]|\b{re.escape(os.strerror(errno.ENOSPC))}'):
+    with pytest.raises(WriteFailed, match=rf'\[Errno {errno.ENOSPC}\]|\b{re.escape(os.strerror(errno.ENOSPC))}'):
         train(meddled(faults, people, step, fill), disk / 'run')
     last = disk / 'run' / 'checkpoints' / 'last.pt'
     assert checkpoint.load(last)['progress']['step'] <= step
@@ -220,7 +220,7 @@ def test_damaged_images_are_named_before_the_first_step(faults, data, tmp_path, 
     else:
         image.write_bytes(content[: len(content) // 2] if how == 'torn' else b'')
     made = faults.experiment(data).with_overrides({'images.check': check})
-    with pytest.raises(VireidError, match=rf'1 of \d+ .*:\n    .*{re.escape(str(image))}'):
+    with pytest.raises(DamagedFile, match=rf'1 of \d+ .*:\n    .*{re.escape(str(image))}'):
         train(made, tmp_path / 'run')
     skipping = made.with_overrides({'images.on_bad_image': 'skip'})
     train(skipping, tmp_path / 'run')  # another image of the same identity replaces it
@@ -231,7 +231,7 @@ def test_an_image_that_cannot_be_scored_is_named_before_the_first_step_whatever_
     image = Path(faults.experiment(data).build_dataset().split('test')[0].path)
     image.write_bytes(b'')
     made = faults.experiment(data).with_overrides({'images.on_bad_image': 'skip'})
-    with pytest.raises(VireidError, match=rf'1 of \d+ .*:\n    .*{re.escape(str(image))}'):
+    with pytest.raises(DamagedFile, match=rf'1 of \d+ .*:\n    .*{re.escape(str(image))}'):
         train(made, tmp_path / 'run')
 
 

@@ -7,7 +7,7 @@ import pickle
 import re
 from pathlib import Path
 
-from vireid.errors import MissingFile, UnknownKey, VireidError, combined
+from vireid.errors import IncompleteData, MissingFile, UnknownKey, VireidError, combined
 
 
 def test_the_code_of_an_error_is_its_class():
@@ -24,6 +24,26 @@ def test_an_error_keeps_its_class_where_it_is_located_and_in_another_process():
 def test_each_of_combined_errors_keeps_its_class():
     error = combined([UnknownKey('a'), MissingFile('b')]).at('data')
     assert [(type(one), one.path) for one in error.errors] == [(UnknownKey, 'data'), (MissingFile, 'data')]
+
+
+def test_the_attributes_of_an_error_are_kept_as_well():
+    error = IncompleteData('no image of 0004')
+    error.samples = (1, 2)
+    assert error.at('dataset').samples == pickle.loads(pickle.dumps(error)).samples == (1, 2)
+    several = pickle.loads(pickle.dumps(combined([UnknownKey('a', todo='b'), error])))
+    assert [type(one) for one in several.errors] == [UnknownKey, IncompleteData]
+    assert str(several) == 'a\n  next:    b\nno image of 0004'
+
+
+class _Refused(UnknownKey):
+    def __init__(self, key: str) -> None:
+        super().__init__(f'no key {key}', todo='remove it')
+
+
+def test_an_error_of_a_plugin_may_have_a_constructor_of_its_own():
+    error = _Refused('b').at('model')
+    assert (type(error), str(error)) == (_Refused, 'model: no key b\n  next:    remove it')
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 PROSE = re.compile(r"(?<![\w'\"./-])[a-z]{2,} (a |an |the )?[a-z]{3,}(?![\w'\"./=-])")

@@ -11,7 +11,7 @@ from vireid.boundary import checkpoint
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.diagnostics.dry_run import dry_run
-from vireid.errors import VireidError
+from vireid.errors import Mismatch
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager
@@ -61,11 +61,11 @@ def test_a_dry_run_has_nothing_to_train(name: str) -> None:
 
 
 def test_training_and_normalized_images_are_refused(people: Path, tmp_path: Path) -> None:
-    with pytest.raises(VireidError, match=r'HOG .*parameters'):
+    with pytest.raises(Mismatch, match=r'HOG .*parameters'):
         train(experiment('hog', f'dataset.root={people}'), tmp_path / 'run')
     normalized = 'images.test=[{"type": "Resize"}, {"type": "ToFloat"}, '
     normalized += '{"type": "Normalize", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}]'
-    with pytest.raises(VireidError, match=r'HOG .*-2\.5'):
+    with pytest.raises(Mismatch, match=r'HOG .*-2\.5'):
         score_checkpoint(experiment('hog', f'dataset.root={people}', normalized), None, tmp_path / 'test')
 
 

@@ -32,7 +32,7 @@ from vireid.core.scoring import results
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.errors import UnsafeFile, VireidError
+from vireid.errors import AlreadyExists, Mismatch, MissingFile, UnknownKey, UnsafeFile, WrongContent, WrongValue
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting.collect import collect
 
@@ -159,12 +159,12 @@ def test_a_config_of_ones_own_may_have_bases_elsewhere_and_these_run_nothing_eit
     for base in ('../evil.py', 'evil.py/', 'link.yaml', '../nowhere.yaml', str(sent.parent / 'evil.py')):
         own.write_text(f'_base_: {base}\n')
         missing = base == '../nowhere.yaml'
-        with pytest.raises(VireidError if missing else UnsafeFile, match=re.escape(base)) as caught:
+        with pytest.raises(MissingFile if missing else UnsafeFile, match=re.escape(base)) as caught:
             config.load(own, trust=True)
         assert ('--print-config' in str(caught.value)) != missing  # which converts a program
     above.write_text('plugins: [evil.py]\n')
     own.write_text('_base_: ../above.yaml\n')
-    with pytest.raises(VireidError, match=RUN):
+    with pytest.raises(UnsafeFile, match=RUN):
         config.load(own, trust=True)
     require_harmless(sent)
 
@@ -182,13 +182,13 @@ def test_a_plugin_file_runs_only_if_the_user_names_it(sent, command, capfd):
 
 def test_python_refuses_them_too(sent, tmp_path_factory):
     change(sent, plugins=['evil.py'])
-    with pytest.raises(VireidError, match=RUN):
+    with pytest.raises(UnsafeFile, match=RUN):
         load_experiment(sent / 'config.yaml')
-    with pytest.raises(VireidError, match=RUN):
+    with pytest.raises(UnsafeFile, match=RUN):
         vireid.train(sent / 'config.yaml')
     own = tmp_path_factory.mktemp('own') / 'own.py'
     own.write_text(f'_base_ = {str(sent / "config.yaml")!r}\n')
-    with pytest.raises(VireidError, match=RUN):  # a program that names data does not make it a program
+    with pytest.raises(UnsafeFile, match=RUN):  # a program that names data does not make it a program
         config.load(own)
     require_harmless(sent)
 
@@ -268,7 +268,7 @@ class TestAddresses:
         from vireid.plugins.backbones.networks import build_network
 
         for option in ('checkpoint_path', 'pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'):
-            with pytest.raises(VireidError, match=f'resnet18 .*{option!r}'):
+            with pytest.raises(UnknownKey, match=f'resnet18 .*{option!r}'):
                 build_network('resnet18', 'timm', {option: 'evil.pth'})
 
 
@@ -278,7 +278,7 @@ class TestWriting:
         pytest.importorskip('tensorboard')
         from vireid.plugins.loggers.tensorboard import TensorBoard
 
-        with pytest.raises(VireidError, match=f'^folder .*{re.escape(repr(folder))}'):
+        with pytest.raises(WrongValue, match=f'^folder .*{re.escape(repr(folder))}'):
             TensorBoard(folder)
 
     def test_no_link_in_the_folder_is_followed(self, sent, tmp_path):
@@ -314,7 +314,7 @@ class TestWriting:
     )
     def test_a_name_is_one_part_of_a_path(self, sent, name):
         change(sent, name=name, dataset={'type': 'Folders', 'root': 'x'})
-        with pytest.raises(VireidError, match=f'^name .*{re.escape(repr(name))}'):
+        with pytest.raises(WrongValue, match=f'^name .*{re.escape(repr(name))}'):
             load_experiment(sent / 'config.yaml')
 
 
@@ -322,7 +322,7 @@ class TestWorkDir:
     def test_the_data_are_no_place_for_a_run(self, make_tiny, small_sysu):
         from vireid.launch.launch import prepare
 
-        with pytest.raises(VireidError, match=f'^{re.escape(str(small_sysu))} '):
+        with pytest.raises(AlreadyExists, match=f'^{re.escape(str(small_sysu))} '):
             prepare(make_tiny(small_sysu), small_sysu)
 
     @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ class TestWorkDir:
         for path in paths:
             (tmp_path / path).parent.mkdir(exist_ok=True)
             (tmp_path / path).mkdir() if '.' not in path else (tmp_path / path).touch()
-        with pytest.raises(VireidError, match=f'^{re.escape(str(tmp_path))} '):
+        with pytest.raises(AlreadyExists, match=f'^{re.escape(str(tmp_path))} '):
             prepare(make_tiny(small_sysu), tmp_path)
         prepare(make_tiny(small_sysu), tmp_path / 'runs')
 
@@ -344,7 +344,7 @@ class TestWorkDir:
         from vireid.launch.launch import prepare
 
         for folder in ('cam1', 'cam1/0001'):
-            with pytest.raises(VireidError, match=rf'{folder} .*/{folder}/.*\.jpg'):
+            with pytest.raises(AlreadyExists, match=rf'{folder} .*/{folder}/.*\.jpg'):
                 prepare(make_tiny(small_sysu), small_sysu / folder)
         prepare(make_tiny(small_sysu), small_sysu / 'runs' / 'a')
 
@@ -353,7 +353,7 @@ class TestWorkDir:
         from vireid.launch.launch import prepare
 
         (tmp_path / name).write_text('mine')
-        with pytest.raises(VireidError, match=f'^{re.escape(str(tmp_path))} .*{re.escape(name)}'):
+        with pytest.raises(AlreadyExists, match=f'^{re.escape(str(tmp_path))} .*{re.escape(name)}'):
             prepare(make_tiny(small_sysu), tmp_path)
         assert (tmp_path / name).read_text() == 'mine'
 
@@ -362,7 +362,7 @@ class TestWorkDir:
 
         shutil.move(sent / 'checkpoints', tmp_path / 'elsewhere')
         (sent / 'checkpoints').symlink_to(tmp_path / 'elsewhere')
-        with pytest.raises(VireidError, match=r'/checkpoints .*/elsewhere') as caught:
+        with pytest.raises(UnsafeFile, match=r'/checkpoints .*/elsewhere') as caught:
             prepare(make_tiny(small_sysu), sent)
         assert str(sent) in caught.value.todo
         assert '--work-dir' in caught.value.todo
@@ -438,7 +438,7 @@ class TestScoresThatCannotBeTrue:
         shutil.copytree(small_sysu, root)
         test, other = root / 'cam3/0004/0001.jpg', root / 'cam3/0001/0099.jpg'
         {'link': other.symlink_to, 'hard link': other.hardlink_to, 'copy': lambda t: shutil.copy(t, other)}[how](test)
-        with pytest.raises(VireidError, match=r'^1 .*0004/0001\.jpg .*0001/0099\.jpg'):
+        with pytest.raises(WrongContent, match=r'^1 .*0004/0001\.jpg .*0001/0099\.jpg'):
             prepare(make_tiny(root), tmp_path / 'run')
         prepare(make_tiny(root, 'images.check=nothing'), tmp_path / 'run')
 
@@ -450,7 +450,7 @@ class TestScoresThatCannotBeTrue:
         root = tmp_path / 'other'
         shutil.copytree(small_sysu, root)
         shutil.copy(root / 'cam1/0001/0001.jpg', root / 'cam3/0004/0001.jpg')
-        with pytest.raises(VireidError, match=r'/last\.pt .*\b1 '):
+        with pytest.raises(Mismatch, match=r'/last\.pt .*\b1 '):
             score_checkpoint(make_tiny(root), tmp_path / 'run/checkpoints/last.pt', tmp_path / 'test')
 
     def test_a_query_does_not_find_itself(self, make_tiny, small_sysu, tmp_path):
@@ -460,7 +460,7 @@ class TestScoresThatCannotBeTrue:
         shutil.copytree(small_sysu, root)
         for shot in (1, 2, 3):
             shutil.copy(root / f'cam3/0004/000{shot}.jpg', root / f'cam1/0004/000{shot}.jpg')
-        with pytest.raises(VireidError, match=r'(cam\d/0004/000\d\.jpg).*(cam\d/0004/000\d\.jpg)'):
+        with pytest.raises(WrongContent, match=r'(cam\d/0004/000\d\.jpg).*(cam\d/0004/000\d\.jpg)'):
             prepare(make_tiny(root), tmp_path / 'run')
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copyreg
 import re
 from collections.abc import Iterable, Sequence
+from copy import copy
 from difflib import get_close_matches
-from functools import partial
 from typing import Any
 
 MAX_LENGTH = 4_000  # characters in each part of an error
@@ -51,12 +52,20 @@ class VireidError(Exception):
         if self.path == path or self.path.startswith(f'{path}.'):
             return self
         whole = f'{path}.{self.path}' if self.path else path
-        return type(self)(f'{path}: {self.given}', allowed=self.allowed, todo=todo or self.todo, path=whole)
+        return self.reworded(f'{path}: {self.given}', allowed=self.allowed, todo=todo or self.todo, path=whole)
+
+    def reworded(
+        self, given: str, *, allowed: str | None = None, todo: str | None = None, path: str = ''
+    ) -> VireidError:
+        """Returns an error of this class, with its other attributes, whatever its constructor accepts."""
+        error = copy(self)
+        error.errors = ()
+        VireidError.__init__(error, given, allowed=allowed, todo=todo, path=path)
+        return error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Loader workers pickle exceptions; the default rebuilds them from `args` alone.
-        parts: dict[str, Any] = {'allowed': self.allowed, 'todo': self.todo, 'path': self.path}
-        return partial(type(self), self.given, **parts), ()
+        # Loader workers pickle exceptions; the default calls the constructor with `args`, which are the whole text.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class UnknownKey(VireidError):

@@ -172,7 +172,7 @@ class TestDamage:
     def test_if_all_are_damaged_that_is_an_error_and_if_there_is_none_it_is_none(self, folder):
         for path in folder.iterdir():
             path.write_bytes(b'')
-        with pytest.raises(VireidError):
+        with pytest.raises(DamagedFile):
             newest(folder / 'last.pt', lambda line: None)
         assert newest(folder / 'elsewhere' / 'last.pt', lambda line: None) is None
 

@@ -14,7 +14,7 @@ import vireid
 from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.config.experiment import Experiment
-from vireid.errors import Mismatch, VireidError
+from vireid.errors import Changed, Mismatch, UnsafeFile
 from vireid.launch.launch import train
 from vireid.launch.weights import load_partly
 from vireid.plugin_manager.manager import create_manager
@@ -131,7 +131,7 @@ class TestRunFile:
         finish(job)
         assert 'finished before' in capsys.readouterr().out
         plugin.write_text('GAMMA = 3\n')
-        with pytest.raises(VireidError, match=rf'mine\.py .*{tmp_path}/run'):
+        with pytest.raises(Changed, match=rf'mine\.py .*{tmp_path}/run'):
             finish(job)
         longer = experiment.with_overrides({'training.epochs': 2})
         train(longer, tmp_path / 'run', resume=tmp_path / 'run/checkpoints/last.pt')
@@ -210,7 +210,7 @@ class TestExport:
         assert main([*words, PLUGIN]) == 2  # a release holds a copy: nobody but the user says of which file
         assert main([*words, str(tmp_path / 'own.py')]) == 0
         assert "plugins=['this folder/own.py']" in (out / 'README.md').read_text()
-        with pytest.raises(VireidError, match=r'own\.py') as caught:
+        with pytest.raises(UnsafeFile, match=r'own\.py') as caught:
             vireid.load(out)
         assert 'own.py' in caught.value.todo
         vireid.load(out, plugins=[out / 'own.py', PLUGIN])
@@ -261,7 +261,7 @@ class TestExport:
         name = next(n for n, t in weights.items() if t.is_floating_point())
         weights[name] = weights[name] + 1
         save_file(weights, file, metadata=about)
-        with pytest.raises(VireidError, match=r'model\.safetensors'):
+        with pytest.raises(Changed, match=r'model\.safetensors'):
             vireid.load(tmp_path, plugins=[PLUGIN])
 
     def test_onnx_takes_any_batch_and_agrees_with_torch(self, run, tmp_path, capfd):

@@ -8,7 +8,7 @@ import pytest
 
 import vireid
 from vireid.cli import main
-from vireid.errors import VireidError, WrongValue
+from vireid.errors import TooFew, WrongValue
 
 pytestmark = pytest.mark.usefixtures('narrow_resnet')
 
@@ -54,7 +54,7 @@ def test_configs_are_trained_with_each_seed_and_finished_ones_taken_as_they_are(
     for given in ('runs', 3):
         with pytest.raises(WrongValue, match=f'systems is {given!r}'):
             vireid.compare(given)
-    with pytest.raises(VireidError, match='runs'):
+    with pytest.raises(TooFew, match='runs'):
         vireid.table([])
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import t as student
 
 from vireid.cli import main
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingFile
 from vireid.studies.curve import paired_gain
 from vireid.synth import synthesize
 
@@ -90,9 +90,9 @@ def test_the_gain_is_a_mean_over_people_of_the_test(tmp_path):
     assert (gain, people) == (pytest.approx(1 / 8), 3)
     half = student.ppf(0.975, 2.5) * ((3 * squares + prior) / 2.5) ** 0.5
     assert (low, high) == (pytest.approx(max(-1, 1 / 8 - half)), pytest.approx(min(1, 1 / 8 + half)))
-    with pytest.raises(VireidError, match='people'):
+    with pytest.raises(Mismatch, match='people'):
         paired_gain(before, [queries(tmp_path / 'd.npz', {1: [1], 2: [1]})])
-    with pytest.raises(VireidError, match=r'none\.npz'):
+    with pytest.raises(MissingFile, match=r'none\.npz'):
         paired_gain(before, [tmp_path / 'none.npz'])
 
 

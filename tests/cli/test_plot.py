@@ -13,7 +13,7 @@ import pytest
 import vireid
 from vireid.cli import main
 from vireid.cli.plot import HELP
-from vireid.errors import VireidError
+from vireid.errors import UnknownKey
 from vireid.reporting.evidence import FILE, Evidence
 from vireid.reporting.figures import OPTIONS, WIDTHS
 from vireid.reporting.figures.style import COLUMN, PAGE
@@ -86,5 +86,5 @@ def test_from_python_it_returns_the_figure(folder):
         (other / name).write_bytes((folder / name).read_bytes())
     curves = vireid.plot('cmc', [str(folder), other]).axes[0].lines
     assert [line.get_label() for line in curves] == [f'tffn ({folder.name})', 'tffn (other)']
-    with pytest.raises(VireidError, match="'kind'"):
+    with pytest.raises(UnknownKey, match="'kind'"):
         vireid.plot('cmc', folder, kind='best')

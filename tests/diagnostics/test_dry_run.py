@@ -16,7 +16,7 @@ from vireid.core.config.overrides import Overrides
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.diagnostics.count_table import table
 from vireid.diagnostics.dry_run import dry_run, mermaid
-from vireid.errors import VireidError
+from vireid.errors import Mismatch, MissingKey, VireidError, WrongValue
 from vireid.launch.generated_people import GeneratedDataset
 from vireid.launch.work import SavedBytes
 from vireid.plugin_manager.manager import create_manager
@@ -156,29 +156,32 @@ class TestErrors:
         assert '/no/such does not exist' in error
 
     @pytest.mark.parametrize(
-        ('option', 'fact'),
+        ('option', 'kind', 'fact'),
         [
-            ("images.train=[{'type': 'Resize'}]", r'images\.train .*3 x 64 x 32 uint8'),
-            ("images.test=[{'type': 'ToFloat'}]", r'images\.test .*3 x 128 x 32 float32'),
-            ('images.train.2.size=[400,400]', r'images\.train\.2: RandomCrop .*3 x 84 x 52 uint8'),
-            ('images.train.6.scale=[]', r'images\.train\.6: RandomErasing'),
-            ("step.schedule=[{'type': 'CosineAnnealingLR', 'T_max': 0}]", r'step\.schedule'),
-            ('seed=100000000000000000000000', r'\bseed .*100000000000000000000000'),
-            ('training.devices=-1', r'training\.devices .*-1'),
-            ('training.accelerator=abacus', r"training\.accelerator .*'abacus'"),
+            ("images.train=[{'type': 'Resize'}]", Mismatch, r'images\.train .*3 x 64 x 32 uint8'),
+            ("images.test=[{'type': 'ToFloat'}]", Mismatch, r'images\.test .*3 x 128 x 32 float32'),
+            ('images.train.2.size=[400,400]', WrongValue, r'images\.train\.2: RandomCrop .*3 x 84 x 52 uint8'),
+            ('images.train.6.scale=[]', WrongValue, r'images\.train\.6: RandomErasing'),
+            ("step.schedule=[{'type': 'CosineAnnealingLR', 'T_max': 0}]", WrongValue, r'step\.schedule'),
+            ('seed=100000000000000000000000', WrongValue, r'\bseed .*100000000000000000000000'),
+            ('training.devices=-1', WrongValue, r'training\.devices .*-1'),
+            ('training.accelerator=abacus', WrongValue, r"training\.accelerator .*'abacus'"),
             (
                 "model.heads={'a.b': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}}",
+                VireidError,
                 r"'a\.b'",
             ),
             (
                 "model.heads.s2.losses={'keys': {'type': 'CrossEntropy'}}",
+                WrongValue,
                 r"model\.heads\.s2\.losses: .*'keys'",
             ),
-            ('model.necks.mlfm.inputs=[]', r'model\.necks\.mlfm .*inputs'),
-            ("model.heads.s2.losses={'id': None}", r"model\.heads\.s2\.losses .*\{'id': None\}"),
+            ('model.necks.mlfm.inputs=[]', MissingKey, r'model\.necks\.mlfm .*inputs'),
+            ("model.heads.s2.losses={'id': None}", MissingKey, r"model\.heads\.s2\.losses .*\{'id': None\}"),
         ],
-        ids=lambda value: value[:40],
+        ids=lambda value: value[:40] if isinstance(value, str) else value.__name__,
     )
-    def test_errors_found_only_by_building_name_the_config_key(self, option, fact):
-        with pytest.raises(VireidError, match=fact):
+    def test_errors_found_only_by_building_name_the_config_key(self, option, kind, fact):
+        with pytest.raises(VireidError, match=fact) as caught:
             dry_run(experiment('tffn_sysu', option))
+        assert type(caught.value) is kind

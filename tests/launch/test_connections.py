@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vireid.errors import VireidError
+from vireid.errors import Unavailable
 from vireid.launch.connections import watched_connections
 from vireid.runtime import processes
 from vireid.runtime.processes import lost_process_errors
@@ -54,7 +54,7 @@ GLOO = '[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] '
 )
 def test_errors_of_torch_are_explained(monkeypatch, text, fact, original):
     monkeypatch.setattr(processes, 'world', lambda: (1, 2))
-    with pytest.raises(VireidError) as caught, lost_process_errors():
+    with pytest.raises(Unavailable) as caught, lost_process_errors():
         raise RuntimeError(text)
     assert fact in caught.value.given
     assert caught.value.given.endswith(f'{original})')

@@ -136,6 +136,6 @@ def test_a_dataset_without_splits_has_no_trial_either(manager):
     warnings: list[str] = []
     config = read(DEMO, Overrides(options=['dataset.trial=3']), manager, warnings.append)
     assert (config.sections['dataset']['trial'], warnings) == (3, [])
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(UnknownKey) as caught:
         resolve(DEMO, Overrides(options=['dataset.trial=3']), manager=manager)
     assert (caught.value.path, caught.value.code) == ('dataset.trial', 'unknown-key')

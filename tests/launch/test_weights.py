@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from vireid.boundary import checkpoint
-from vireid.errors import Mismatch, NoMatch, VireidError
+from vireid.errors import Mismatch, NoMatch, NotFinite, UnsafeFile
 from vireid.launch.weights import initialize_from, restore_model
 
 
@@ -74,14 +74,14 @@ class TestInitialize:
 
     def test_another_shape_is_an_error_if_it_is_not_the_identities(self, file):
         source = file(wrapped(Net(identities=9, width=5)))
-        with pytest.raises(VireidError, match=r'training\.init: .*\(conv\.weight is \(5, 2\)'):
+        with pytest.raises(Mismatch, match=r'training\.init: .*\(conv\.weight is \(5, 2\)'):
             initialize_from(Net(identities=4), source, partial=False, identities=4)
-        with pytest.raises(VireidError, match=r'classifier\.weight is \(9, 3\)'):  # nor if their number is not known
+        with pytest.raises(Mismatch, match=r'classifier\.weight is \(9, 3\)'):  # nor if their number is not known
             initialize_from(Net(), file(wrapped(Net(identities=9))), partial=False)
 
     def test_a_part_that_is_missing_or_unknown_needs_partial(self, file, capsys):
         source = file(wrapped(nn.Sequential()) | {'model': {'conv.weight': torch.ones(3, 2), 'x': torch.ones(1)}})
-        with pytest.raises(VireidError, match=r'7 .*\(conv\.bias, .*; 1 .*\(x\)(.|\n)*--partial'):
+        with pytest.raises(Mismatch, match=r'7 .*\(conv\.bias, .*; 1 .*\(x\)(.|\n)*--partial'):
             initialize_from(Net(), source, partial=False)
         model = Net()
         initialize_from(model, source, partial=True)
@@ -109,12 +109,12 @@ class TestInitialize:
     @pytest.mark.parametrize('partial', [False, True])
     def test_integers_are_no_weights(self, file, partial):
         source = file({name: tensor.to(torch.int8) for name, tensor in Net().state_dict().items() if tensor.dim()})
-        with pytest.raises(VireidError, match=r'conv\.weight .*torch\.int8, .*torch\.float32'):
+        with pytest.raises(Mismatch, match=r'conv\.weight .*torch\.int8, .*torch\.float32'):
             initialize_from(Net(), source, partial=partial)
 
     def test_an_integer_tensor_is_left_out_and_said_even_beside_other_identities(self, file, capsys):
         state = {**Net(identities=9).state_dict(), 'conv.weight': torch.ones(3, 2, dtype=torch.int8)}
-        with pytest.raises(VireidError, match=r'conv\.weight .*torch\.int8'):
+        with pytest.raises(Mismatch, match=r'conv\.weight .*torch\.int8'):
             initialize_from(Net(identities=4), file(state), partial=False, identities=4)
         initialize_from(Net(identities=4), file(state), partial=True)
         assert '; left out: conv.weight, classifier.weight, classifier.bias' in capsys.readouterr().out
@@ -125,7 +125,7 @@ class TestInitialize:
         source = file(state)
         if of_run:
             checkpoint.save(source, {'model': state, 'config': {}})
-        with pytest.raises(VireidError, match=r'1 of 3 .*conv\.bias .*NaN') as caught:
+        with pytest.raises(NotFinite, match=r'1 of 3 .*conv\.bias .*NaN') as caught:
             initialize_from(Net(), source, partial=False)
         assert caught.value.path == 'training.init'
         initialize_from(Net(), source, partial=False, fresh=('conv.bias',))
@@ -135,7 +135,7 @@ class TestInitialize:
             initialize_from(Net(), file(list(Net().state_dict().values())), partial=False)
 
     def test_a_whole_module_is_refused(self, file):
-        with pytest.raises(VireidError, match=r'torch\.nn\.modules\.linear\.Linear'):
+        with pytest.raises(UnsafeFile, match=r'torch\.nn\.modules\.linear\.Linear'):
             initialize_from(Net(), file(nn.Linear(2, 3)), partial=False)
 
 
@@ -148,7 +148,7 @@ class TestRestore:
             def build_model(self, number: int, pretrained: bool) -> nn.Module:
                 return Net(number)
 
-        with pytest.raises(VireidError, match=rf'classifier\.weight is \(4, 3\), .*\({identities}, 3\)'):
+        with pytest.raises(Mismatch, match=rf'classifier\.weight is \(4, 3\), .*\({identities}, 3\)'):
             restore_model(Experiment(), {'num_identities': identities, 'model': Net().state_dict()}, 'x.pt')
         model = restore_model(Experiment(), {'num_identities': 4, 'model': Net().state_dict()}, 'x.pt')
         assert not model.training
@@ -171,5 +171,5 @@ class TestRestore:
                 return Net(number)
 
         weights = {**Net().state_dict(), 'norm.running_var': torch.full((3,), float('inf'))}
-        with pytest.raises(VireidError, match=r"'x\.pt': 3 of 3 .*norm\.running_var .*NaN"):
+        with pytest.raises(NotFinite, match=r"'x\.pt': 3 of 3 .*norm\.running_var .*NaN"):
             restore_model(Experiment(), {'num_identities': 4, 'model': weights}, 'x.pt')

@@ -15,7 +15,7 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import Sample
-from vireid.errors import MissingFile, UnknownComponent, UnsupportedFile, VireidError, WrongValue
+from vireid.errors import MissingFile, UnknownComponent, UnsafeFile, UnsupportedFile, VireidError, WrongValue
 from vireid.exchange import features
 from vireid.plugin_manager.manager import PluginConflict, PluginIncompatible, PluginProblem, create_manager
 
@@ -179,7 +179,7 @@ def test_a_checkpoint_runs_no_code(folder, tmp_path):
     checkpoint.save(
         path, {'model': model.state_dict(), 'num_identities': 3, 'config': experiment.to_config(), 'progress': {}}
     )
-    with pytest.raises(VireidError, match=r'mean\.py') as caught:
+    with pytest.raises(UnsafeFile, match=r'mean\.py') as caught:
         vireid.load(path)
     assert not any(isinstance(error, UnknownComponent) for error in (caught.value, *caught.value.errors))
     assert 'vireid.load(..., plugins=' in str(caught.value)

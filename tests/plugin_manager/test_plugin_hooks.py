@@ -10,7 +10,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.config import files as config
-from vireid.errors import MissingFile, UnknownName, VireidError
+from vireid.errors import MissingFile, UnknownName, UnsafeFile
 from vireid.plugin_manager.manager import (
     PluginConflict,
     PluginIncompatible,
@@ -154,7 +154,7 @@ class TestConfigs:
 
     def test_data_may_not_be_based_on_code(self, acme):
         (acme / 'mine.yaml').write_text('_base_: acme-tools::small.py\n')
-        with pytest.raises(VireidError, match=r'small\.py .*Python'):
+        with pytest.raises(UnsafeFile, match=r'small\.py .*Python'):
             config.load(acme / 'mine.yaml')
 
     def test_a_folder_that_is_missing_breaks_the_plugin_alone(self):

@@ -9,7 +9,7 @@ import pytest
 
 import vireid
 from vireid.boundary import config_text
-from vireid.errors import Conflict, Mismatch, MissingFile, TooFew, VireidError
+from vireid.errors import Conflict, Mismatch, MissingFile, TooFew
 from vireid.studies import comparison_runs, launching
 from vireid.studies.jobs import Job
 from vireid.studies.systems import read_systems
@@ -78,11 +78,11 @@ def test_nothing_is_trained_that_could_not_be_compared(trained, small_sysu, make
 def test_a_config_that_cannot_run_is_known_before_another_is_trained(monkeypatch, trained, tmp_path):
     def refuse(jobs):
         if jobs[0].folder.parent.name == 'second':
-            raise VireidError('second')
+            raise Mismatch('second')
 
     monkeypatch.setattr(comparison_runs, 'check_first', refuse)
     said = []
-    with pytest.raises(VireidError, match='second'):
+    with pytest.raises(Mismatch, match='second'):
         comparison_runs.train_and_compare(
             [[job(tmp_path, 'first')], [job(tmp_path, 'second')]], before_training=lambda: said.append('begin')
         )

@@ -11,7 +11,7 @@ import torch
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.types import INFRARED, VISIBLE, Batch, FeatureSpec, Progress
-from vireid.errors import Mismatch, VireidError
+from vireid.errors import Mismatch
 from vireid.launch.fabric import make_fabric
 from vireid.launch.weights import started_afresh
 from vireid.plugin_manager.manager import create_manager
@@ -149,7 +149,7 @@ def test_modalities_that_are_missing() -> None:
         alone = torch.cat([model.embed(given.images[m], m) for m in (VISIBLE, INFRARED)])
     assert torch.allclose(both, alone, atol=1e-5)
     half = Batch({INFRARED: given.images[INFRARED]}, {INFRARED: LABELS})
-    with pytest.raises(VireidError, match=r'visible .*infrared'):
+    with pytest.raises(Mismatch, match=r'visible .*infrared'):
         model(half, tasks={'critic_v'})
 
 

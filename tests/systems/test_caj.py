@@ -10,7 +10,7 @@ import torch
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.types import INFRARED, VISIBLE, Batch, HeadOutput
-from vireid.errors import VireidError
+from vireid.errors import UnknownName
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.losses.enhanced_squared_difference import EnhancedSquaredDifference
 from vireid.runtime.randomness import seeded
@@ -34,7 +34,7 @@ def test_the_view_shares_the_visible_stream_and_costs_no_parameters():
 
 
 def test_a_misspelled_stream_is_refused():
-    with pytest.raises(VireidError, match=r"'channel' .*'visble'"):
+    with pytest.raises(UnknownName, match=r"'channel' .*'visble'"):
         experiment('model.backbone.streams={"channel": "visble"}').build_model(3)
 
 

@@ -58,7 +58,7 @@ def read_data(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise
     except VireidError as error:
-        raise type(error)(f'config {path}, {error.given}', todo=error.todo) from error
+        raise error.reworded(f'config {path}, {error.given}', todo=error.todo) from error
     except Exception as error:  # a damaged file may fail in any way
         why = error if str(error) else type(error).__name__
         raise kind_of(error)(f'config {path} cannot be read: {why}') from error

@@ -127,7 +127,7 @@ def adapt(
     try:
         check_images(settings, (), samples, lambda done, total: on_progress('checking images', done, total))
     except VireidError as error:
-        raise type(error)(error.given, todo='replace or remove them') from error
+        raise error.reworded(error.given, todo='replace or remove them') from error
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
     size, decode = experiment.evaluation.batch_size, decoder(settings)

@@ -55,8 +55,7 @@ def load(
     except VireidError as error:
         named = content['config'].get('plugins', [])
         absent = set(named) - {str(Path(file).resolve()) for file in plugins}
-        unknown = any(isinstance(problem, UnknownComponent) for problem in error.errors or (error,))
-        if manager is not None or not absent or not unknown:
+        if manager is not None or not absent or not _lacks_component(error):
             raise
         raise UnsafeFile(
             f'{path} has components of the plugin files {", ".join(named)}, which run only if you list them',
@@ -126,7 +125,7 @@ def load_weights(
         experiment = resolve(Record(config), overrides, manager=manager or create_manager())
     except VireidError as error:
         files = sorted(str(file) for file in Path(folder).glob('*.py'))
-        if plugins or manager is not None or not files:
+        if plugins or manager is not None or not files or not _lacks_component(error):
             raise
         raise UnsafeFile(
             f'{error.given}\n{folder} contains the plugin files {", ".join(files)}',
@@ -138,3 +137,8 @@ def load_weights(
     known = json.loads(about['calibration']) if 'calibration' in about else None
     model.calibration = None if known is None else Calibration.of(known)  # type: ignore[assignment]
     return model
+
+
+def _lacks_component(error: VireidError) -> bool:
+    """Returns whether a component is unknown, perhaps because a plugin file has it."""
+    return any(isinstance(problem, UnknownComponent) for problem in error.errors or (error,))

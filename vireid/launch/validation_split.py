@@ -26,7 +26,7 @@ class ValidationSplit:
         try:
             self._samples = tuple(dataset.split('val'))
         except VireidError as error:
-            raise type(error)(
+            raise error.reworded(
                 f'evaluation.select is validation: {error.given}',
                 todo=f"{error.todo or 'add a split named val to the data'}; or set evaluation.select='last'",
                 path='evaluation.select',

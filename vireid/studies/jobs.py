@@ -244,7 +244,7 @@ def finish(
         else:
             score_checkpoint(experiment, None, folder, callbacks=[bar])
     except VireidError as error:
-        raise type(error)(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
+        raise error.reworded(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
     trained = result_file.read(folder)
     assert trained is not None  # training writes it last
     log(_line(job.label, trained))

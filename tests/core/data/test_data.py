@@ -24,7 +24,7 @@ from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.data.images import read_image
 from vireid.core.data.loader import EpochBatches, WorkerDied, default_workers, evaluation_loader, training_loader
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress, Sample
-from vireid.errors import Mismatch, VireidError
+from vireid.errors import DamagedFile, Mismatch, MissingFile, UnsafeFile, UnsupportedFile, VireidError
 from vireid.plugins.samplers.identity_balanced import IdentityBalanced
 from vireid.runtime.randomness import seeded
 from vireid.runtime.worker_processes import start_method
@@ -114,8 +114,8 @@ def encoded(kind: str, **options: int) -> bytes:
     return buffer.getvalue()
 
 
-def refusal(path: Path) -> VireidError:
-    with pytest.raises(VireidError) as caught:
+def refusal(path: Path, kind: type[VireidError]) -> VireidError:
+    with pytest.raises(kind) as caught:
         read_image(path)
     return caught.value
 
@@ -126,7 +126,7 @@ def test_a_truncated_image_is_named(tmp_path: Path, kind: str, ending: str, shar
     path = tmp_path / f'0007.{ending}'
     content = encoded(kind)
     path.write_bytes(content[: int(share * len(content))])
-    error = refusal(path)
+    error = refusal(path, DamagedFile)
     assert str(path) in error.given
     assert error.todo
 
@@ -135,22 +135,22 @@ def test_a_truncated_image_is_named(tmp_path: Path, kind: str, ending: str, shar
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / '0007.jpg'
     path.write_bytes(content)
-    assert str(path) in str(refusal(path))
+    assert str(path) in str(refusal(path, DamagedFile if content.startswith(b'\x89PNG') else UnsupportedFile))
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
-    assert str(tmp_path / '0007.jpg') in str(refusal(tmp_path / '0007.jpg'))
+    assert str(tmp_path / '0007.jpg') in str(refusal(tmp_path / '0007.jpg', MissingFile))
 
 
 def test_a_folder_called_like_an_image_is_named(tmp_path: Path) -> None:
     (tmp_path / '0007.jpg').mkdir()
-    assert str(tmp_path / '0007.jpg') in str(refusal(tmp_path / '0007.jpg'))
+    assert str(tmp_path / '0007.jpg') in str(refusal(tmp_path / '0007.jpg', DamagedFile))
 
 
 def test_an_image_too_large_to_be_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)  # 24 pixels are more than twice that
     Image.new('RGB', SIZE).save(tmp_path / 'bomb.png')
-    assert str(tmp_path / 'bomb.png') in str(refusal(tmp_path / 'bomb.png'))
+    assert str(tmp_path / 'bomb.png') in str(refusal(tmp_path / 'bomb.png', UnsafeFile))
 
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP'])
@@ -177,7 +177,7 @@ def test_a_broken_image_reads_the_same_from_a_worker_as_from_the_main_process(
     samples: list[Sample], workers: int
 ) -> None:
     Path(samples[2].path).write_bytes(b'')
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(UnsupportedFile) as caught:
         epochs(ImageSet(samples, plain, seed=0), [[0, 1, 2, 3]], workers, count=1)
     assert samples[2].path in caught.value.given
     assert caught.value.todo
@@ -186,7 +186,7 @@ def test_a_broken_image_reads_the_same_from_a_worker_as_from_the_main_process(
 
 
 def test_the_error_survives_pickling(tmp_path: Path) -> None:
-    error = refusal(tmp_path / 'gone.jpg')
+    error = refusal(tmp_path / 'gone.jpg', MissingFile)
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.todo) == (type(error), str(error), error.todo)
 

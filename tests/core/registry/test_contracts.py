@@ -128,7 +128,7 @@ class TestModels:
             def forward(self, batch: Any) -> Any:
                 return {name: loss.detach() for name, loss in super().forward(batch).items()}
 
-        with pytest.raises(VireidError, match='forward of Detached'):
+        with pytest.raises(Mismatch, match='forward of Detached'):
             dry_run(make_small(small_sysu, *MINE, manager=manager('models', Detached)))
 
     def test_one_that_cannot_embed(self, small_sysu, make_small):
@@ -142,7 +142,7 @@ class TestModels:
             def forward(self, batch: Any) -> Any:
                 return sum(super().forward(batch).values())
 
-        with pytest.raises(VireidError, match=r'forward of Nothing .*Tensor \(\)'):
+        with pytest.raises(Mismatch, match=r'forward of Nothing .*Tensor \(\)'):
             dry_run(make_small(small_sysu, *MINE, manager=manager('models', Nothing)))
 
     def test_one_that_embeds_another_number_of_rows(self, small_sysu, tmp_path, make_small):

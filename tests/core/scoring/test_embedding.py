@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
-from vireid.errors import NotReady, VireidError
+from vireid.errors import NotReady, OutOfMemory
 from vireid.plugins.protocols.regdb_agw import RegDBAgw
 from vireid.plugins.protocols.sysu_agw import SYSUAgw
 
@@ -233,7 +233,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_to_lower(tmp_pa
             return torch.empty(2**50)
 
     samples = [picture(tmp_path, identity, 1, VISIBLE) for identity in (1, 2)]
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(OutOfMemory) as caught:
         embed_samples(Large(), samples, to_float, workers=0)
     assert '2 images' in caught.value.given
     assert 'evaluation.batch_size' in caught.value.todo

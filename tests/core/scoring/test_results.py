@@ -13,7 +13,7 @@ from vireid.core.scoring import results as results_file
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.types import Trial
-from vireid.errors import VireidError
+from vireid.errors import UnsupportedFile
 from vireid.reporting import result_file
 from vireid.statistics.interval import identity_interval
 from vireid.statistics.scores import METRICS, Scores, TiedQueries, metric_values
@@ -208,5 +208,5 @@ def test_a_file_of_an_earlier_vireid_is_named(tmp_path: Path, missing: str) -> N
     assert result_file.read(tmp_path) is not None
     del (row if missing == 'variant' else content)[missing]
     results_file.write(tmp_path, content)
-    with pytest.raises(VireidError, match='result\\.json'):
+    with pytest.raises(UnsupportedFile, match='result\\.json'):
         result_file.read(tmp_path)

@@ -14,7 +14,7 @@ from vireid.boundary import checkpoint
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.errors import Mismatch, NotFinite, TooFew, VireidError
+from vireid.errors import Mismatch, NotFinite, NotReady, TooFew, UnsafeFile
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager, hookimpl
@@ -135,7 +135,7 @@ def test_a_model_with_nothing_to_train_is_scored_without_a_checkpoint(make, tmp_
 
 
 def test_one_that_was_not_trained_asks_for_its_checkpoint(make, tmp_path):
-    with pytest.raises(VireidError, match='test CONFIG CHECKPOINT'):
+    with pytest.raises(NotReady, match='test CONFIG CHECKPOINT'):
         score_checkpoint(make(), None, tmp_path)
 
 
@@ -210,7 +210,7 @@ def test_a_state_that_cannot_be_kept_costs_no_weights(make, tmp_path, monkeypatc
     monkeypatch.setattr(Whitened, 'fit', lambda self, found: None)
     monkeypatch.setattr(Whitened, 'similarity', lambda self, q, g: lambda rows: q[rows] @ g.T)
     monkeypatch.setattr(Whitened, 'state_dict', lambda self: {'metric': np.zeros(3)})
-    with pytest.raises(VireidError, match='numpy'):
+    with pytest.raises(UnsafeFile, match='numpy'):
         train(make(WHITENED), tmp_path)
     assert checkpoint.load(tmp_path / 'checkpoints' / 'last.pt')['model']
     assert [p.name for p in (tmp_path / 'checkpoints').iterdir() if 'amended' in p.name] == []

@@ -17,7 +17,7 @@ from vireid.core.scoring.results import Results
 from vireid.core.training.selection import Selection
 from vireid.core.training.trainer import Trainer
 from vireid.core.types import Progress, Sample, Trial
-from vireid.errors import Changed, Conflict, MissingFile, MissingKey, VireidError
+from vireid.errors import Changed, Conflict, MissingFile, MissingKey, UnknownName
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.launch.validation_split import ValidationSplit
@@ -238,7 +238,7 @@ class TestRefusals:
 
     def test_a_dataset_without_validation_split(self, small_regdb, tmp_path, make_small):
         made = make_small(small_regdb, 'evaluation.select=validation', 'training.evaluate_every=1', name='regdb')
-        with pytest.raises(VireidError, match=r"'val'[\s\S]*evaluation\.select='last'") as caught:
+        with pytest.raises(UnknownName, match=r"'val'[\s\S]*evaluation\.select='last'") as caught:
             train(made, tmp_path)
         assert caught.value.path == 'evaluation.select'
 

@@ -31,11 +31,15 @@ from vireid.errors import (
     Changed,
     Conflict,
     DamagedFile,
+    InUse,
     Mismatch,
+    NoMatch,
     NotFinite,
+    OutOfMemory,
+    TooFew,
     UnknownComponent,
     UnknownKey,
-    VireidError,
+    UnsupportedFile,
     WrongValue,
 )
 from vireid.exchange.evaluation import score_checkpoint
@@ -282,7 +286,7 @@ def test_a_run_that_another_process_writes_is_left_alone(tree, tmp_path):
     )
     try:
         holder.stdout.readline()
-        with pytest.raises(VireidError, match=re.escape(str(tmp_path))):
+        with pytest.raises(InUse, match=re.escape(str(tmp_path))):
             train(experiment(tree), tmp_path)
         assert not list(tmp_path.iterdir())
     finally:
@@ -307,7 +311,7 @@ def test_bf16_trains(tree, tmp_path):
 
 def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, short, tmp_path):
     other = experiment(tree, 'model.necks.mlfm.attention=False')
-    with pytest.raises(VireidError, match=r': (\d+) of \1 .*4 unexpected \(necks\.mlfm'):
+    with pytest.raises(Mismatch, match=r': (\d+) of \1 .*4 unexpected \(necks\.mlfm'):
         score_checkpoint(other, short / 'checkpoints' / 'last.pt', tmp_path)
 
 
@@ -367,7 +371,7 @@ def test_an_unknown_setting_of_a_parameter_group_is_named(tree):
     config['step']['groups'] = {'backbone.*': {'lrr': 1.0}}
     made = Experiment.unchecked(config, experiment(tree).manager)  # torch would take it and use it nowhere
     assert caught.value.path == 'step.groups.backbone.*.lrr'
-    with pytest.raises(VireidError, match=r"SGD .*'lrr'.* 'lr'\?") as caught:
+    with pytest.raises(UnknownKey, match=r"SGD .*'lrr'.* 'lr'\?") as caught:
         made.build_step(made.build_model(3), make_fabric(made.training))
     assert caught.value.path.startswith('step')
 
@@ -383,7 +387,7 @@ def test_a_truncated_image_stops_the_run_with_its_path(tree, tmp_path):
     for broken in copy.glob('cam1/0002/*.jpg'):
         broken.write_bytes(broken.read_bytes()[:200])
     for workers in (0, 1):
-        with pytest.raises(VireidError, match=r'cam1/0002/000\d\.jpg'):
+        with pytest.raises(DamagedFile, match=r'cam1/0002/000\d\.jpg'):
             train(experiment(copy, f'images.workers={workers}'), tmp_path / f'run{workers}')
 
 
@@ -398,7 +402,7 @@ def test_parameter_groups_by_pattern(tree, tmp_path):
 
 def test_a_pattern_that_matches_nothing_is_an_error(tree):
     made = experiment(tree, 'step.groups={"backbon.*": {"lr": 1.0}}')
-    with pytest.raises(VireidError, match=r"step\.groups.* 'backbon\.\*'"):
+    with pytest.raises(NoMatch, match=r"step\.groups.* 'backbon\.\*'"):
         made.build_step(made.build_model(3), make_fabric(made.training))
 
 
@@ -430,8 +434,8 @@ def test_gradients_are_clipped_to_the_norm(tree):
         ('training.accelerator=abacus', WrongValue, 'training.accelerator', "'abacus'"),
         ('step.optimizer.lrr=1', UnknownKey, 'step.optimizer.lrr', "'lr'"),
         ('step.schedule.0.by=month', WrongValue, 'step.schedule.0.by', "'month'"),
-        ('sampler.identities=4', VireidError, 'sampler', '4 identities'),
-        ('protocol.modes=["al"]', VireidError, 'protocol', "'all', 'indoor'"),
+        ('sampler.identities=4', TooFew, 'sampler', '4 identities'),
+        ('protocol.modes=["al"]', WrongValue, 'protocol.modes', "'all', 'indoor'"),
         ('images.train.0.type=Resise', UnknownComponent, 'images.train.0', "'Resize'"),
     ],
 )
@@ -457,7 +461,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_to_lower(tree, 
         torch.empty(2**50)
 
     trainer.step = step
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(OutOfMemory) as caught:
         trainer.train_step(trainer.batches.first())
     assert '8 images' in caught.value.given
     assert 'sampler.identities' in caught.value.todo
@@ -544,7 +548,7 @@ class TestBadImages:
         return root
 
     def test_they_stop_a_run_by_name(self, damaged, tmp_path):
-        with pytest.raises(VireidError, match=r'cam1/0001/000\d\.jpg'):
+        with pytest.raises(UnsupportedFile, match=r'cam1/0001/000\d\.jpg'):
             train(experiment(damaged, 'training.epochs=1'), tmp_path / 'run')
 
     @pytest.mark.parametrize('workers', [0, 1])
@@ -568,5 +572,5 @@ class TestBadImages:
 
     def test_scoring_stops_always(self, tree, damaged, tmp_path):
         (damaged / 'cam3/0004/0001.jpg').write_bytes(b'no image either')
-        with pytest.raises(VireidError, match=r'cam3/0004/0001\.jpg'):
+        with pytest.raises(UnsupportedFile, match=r'cam3/0004/0001\.jpg'):
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')

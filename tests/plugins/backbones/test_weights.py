@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.errors import Mismatch, VireidError
+from vireid.errors import Mismatch, NotFinite
 from vireid.plugins.backbones.weights import fitting
 
 STATE = {'first.weight': torch.arange(6.0).view(2, 3), 'first.bias': torch.ones(2)}
@@ -69,5 +69,5 @@ def test_what_does_not_fit_is_counted_and_named(content, facts):
 
 
 def test_weights_that_are_not_finite_are_refused():
-    with pytest.raises(VireidError, match=r"'w\.pth': 1 of 2 .* first\.bias .* NaN "):
+    with pytest.raises(NotFinite, match=r"'w\.pth': 1 of 2 .* first\.bias .* NaN "):
         fit({**STATE, 'first.bias': torch.tensor([1, float('nan')])})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.errors import Conflict, DamagedFile, MissingFile, MissingKey, TooFew, VireidError, WrongContent, WrongValue
+from vireid.errors import Conflict, DamagedFile, MissingFile, MissingKey, TooFew, WrongContent, WrongValue
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.folders import Folders
 from vireid.plugins.datasets.own_images import OwnImages
@@ -183,7 +183,7 @@ def test_names_that_look_like_one_person_are_refused_with_both_spellings(tmp_pat
     touch(tmp_path, f'visible/{one}/1.jpg', f'infrared/{other}/1.jpg', 'visible/x/1.jpg', 'infrared/x/1.jpg')
     data = Folders(str(tmp_path))
     for refused in (lambda: data.split('train'), lambda: data.divide(0.5)):
-        with pytest.raises(VireidError) as caught:
+        with pytest.raises(WrongContent) as caught:
             refused()
         assert f"'{one}' and '{other}'" in caught.value.given
 

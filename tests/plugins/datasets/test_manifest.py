@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import MissingKey, TooFew, UnknownName, UnsafeFile, VireidError, WrongContent, WrongValue
+from vireid.errors import (
+    DamagedFile,
+    MissingFile,
+    MissingKey,
+    TooFew,
+    UnknownName,
+    UnsafeFile,
+    VireidError,
+    WrongContent,
+    WrongValue,
+)
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.manifest import Manifest
 
@@ -138,7 +148,7 @@ def test_a_split_of_another_name_is_counted(tmp_path: Path, split: str) -> None:
 
 
 def test_a_column_twice_is_named(tmp_path: Path) -> None:
-    with pytest.raises(VireidError, match=r" 2 .*'split'"):
+    with pytest.raises(WrongContent, match=r" 2 .*'split'"):
         Manifest(table(tmp_path, HEADER.strip() + ',split\na.jpg,7,1,visible,train,test\n'))
 
 
@@ -155,7 +165,7 @@ def test_a_parquet_table_of_few_bytes_and_many_cells_is_refused_unread(
         write_table(pyarrow.table(cells), tmp_path / 'm.parquet')
         return str(tmp_path)
 
-    with pytest.raises(VireidError, match=' 1,000,002 '):
+    with pytest.raises(UnsafeFile, match=' 1,000,002 '):
         Manifest(written(1_000_002), 'm.parquet')
     with pytest.raises(WrongContent, match=r'lines 2, 3, 4 and 996 .* a\.jpg .* line 1'):
         Manifest(written(1_000, note='x' * 1_000_000), 'm.parquet')  # a column that is not read
@@ -210,11 +220,11 @@ def test_identities_too_large_for_a_number_are_names(tmp_path: Path) -> None:
 
 def test_a_missing_or_binary_table_is_named(tmp_path: Path) -> None:
     path = tmp_path / 'manifest.csv'
-    with pytest.raises(VireidError, match=str(path)) as caught:
+    with pytest.raises(MissingFile, match=str(path)) as caught:
         Manifest(str(tmp_path))
     assert isinstance(caught.value.__cause__, FileNotFoundError)
     path.write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(VireidError, match=str(path)) as caught:
+    with pytest.raises(DamagedFile, match=str(path)) as caught:
         Manifest(str(tmp_path))
     assert isinstance(caught.value.__cause__, ValueError)
     with pytest.raises(MissingKey, match='--data-root'):
@@ -365,5 +375,5 @@ def test_usual_words_in_capitals_are_the_same_words(tmp_path: Path) -> None:
 
 def test_zeros_and_floats_that_differ_are_refused_with_both(tmp_path: Path) -> None:
     data = Manifest(table(tmp_path, HEADER + ROWS.replace('b.jpg,7', 'b.jpg,0007').replace('d.jpg,9', 'd.jpg,9.0')))
-    with pytest.raises(VireidError, match=r" 2 .*: '0007' and '7'; '9' and '9\.0'"):
+    with pytest.raises(WrongContent, match=r" 2 .*: '0007' and '7'; '9' and '9\.0'"):
         data.split('test')

@@ -59,7 +59,7 @@ def test_0007_and_7_are_the_same_identity(tmp_path: Path) -> None:
 
 
 def test_a_missing_id_list_is_named(tmp_path: Path) -> None:
-    with pytest.raises(VireidError, match=str(tmp_path / 'ids.txt')) as caught:
+    with pytest.raises(MissingFile, match=str(tmp_path / 'ids.txt')) as caught:
         read_id_list(tmp_path / 'ids.txt')
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import MissingFile, MissingKey, UnknownName, VireidError, WrongContent, WrongValue
+from vireid.errors import DamagedFile, MissingFile, MissingKey, UnknownName, VireidError, WrongContent, WrongValue
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.regdb import RegDB
@@ -177,7 +177,7 @@ def test_an_empty_index_is_named(copy: Path, content: bytes) -> None:
 def test_an_index_that_is_no_text_is_named(copy: Path) -> None:
     index = copy / 'idx/train_visible_1.txt'
     index.write_bytes(b'\xff\xfe\x00V')
-    with pytest.raises(VireidError, match=str(index)) as caught:
+    with pytest.raises(DamagedFile, match=str(index)) as caught:
         RegDB(str(copy)).split('train')
     assert isinstance(caught.value.__cause__, ValueError)
 

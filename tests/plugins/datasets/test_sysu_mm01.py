@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import IncompleteData, MissingFile, MissingKey, UnknownName, VireidError, WrongContent, WrongValue
+from vireid.errors import (
+    DamagedFile,
+    IncompleteData,
+    MissingFile,
+    MissingKey,
+    UnknownName,
+    VireidError,
+    WrongContent,
+    WrongValue,
+)
 from vireid.plugins.datasets.sysu_mm01 import SYSUMM01
 
 
@@ -264,7 +273,7 @@ def test_a_garbled_id_list_is_named_with_what_is_wrong(tiny: Path, content: str,
 def test_an_id_list_that_is_not_text_is_named(tiny: Path) -> None:
     path = tiny / 'exp' / 'train_id.txt'
     path.write_bytes(b'\xff\xfe1\x00')
-    with pytest.raises(VireidError, match=str(path)) as caught:
+    with pytest.raises(DamagedFile, match=str(path)) as caught:
         SYSUMM01(str(tiny))
     assert isinstance(caught.value.__cause__, ValueError)
 

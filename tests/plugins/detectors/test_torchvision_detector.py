@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision import models
 
-from vireid.errors import Mismatch, MissingFile, UnknownName, VireidError
+from vireid.errors import DamagedFile, Mismatch, MissingFile, UnknownName
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.detectors import torchvision_detector
 from vireid.plugins.detectors.torchvision_detector import TorchvisionDetector
@@ -66,7 +66,7 @@ def test_a_file_of_another_network_is_refused(tmp_path):
 
 def test_a_file_that_is_none_is_refused(tmp_path):
     (tmp_path / 'a.pth').write_bytes(b'<!doctype html>')
-    with pytest.raises(VireidError, match=r'a\.pth') as caught:
+    with pytest.raises(DamagedFile, match=r'a\.pth') as caught:
         TorchvisionDetector(SMALL, str(tmp_path / 'a.pth'))
     assert not isinstance(caught.value, Mismatch)  # it is not compared with the network
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.types import FeatureSpec
-from vireid.errors import Mismatch, VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.heads.iwpa_head import IWPAHead
 
 MAP = FeatureSpec(4, 'map', size=(7, 2))
@@ -129,5 +129,5 @@ def test_parameters_by_hand():
 def test_what_it_refuses():
     with pytest.raises(Mismatch, match=r'IWPAHead .*vector of 4'):
         IWPAHead([FeatureSpec(4)], 3)
-    with pytest.raises(VireidError, match=r'parts is 8, .* 7 rows'):
+    with pytest.raises(Mismatch, match=r'parts is 8, .* 7 rows'):
         IWPAHead([MAP], 3, parts=8)

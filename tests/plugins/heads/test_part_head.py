@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.core.types import FeatureSpec
-from vireid.errors import Mismatch, VireidError, WrongValue
+from vireid.errors import Mismatch, WrongValue
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.stripes import stripes
 
@@ -45,7 +45,7 @@ def test_parts_are_slices_of_the_map(height, parts, slices):
 @given(height=st.integers(1, 60), parts=st.integers(1, 60))
 def test_stripes_cover_every_row_once_and_differ_by_at_most_a_row(height, parts):
     if parts > height:
-        with pytest.raises(VireidError, match=f'parts is {parts}, .* {height} row'):
+        with pytest.raises(Mismatch, match=f'parts is {parts}, .* {height} row'):
             stripes(height, parts)
         return
     cut = stripes(height, parts)
@@ -103,16 +103,16 @@ def test_parts_alone():
 @pytest.mark.parametrize(
     ('arguments', 'spec', 'error', 'fact'),
     [
-        ({'parts': 5}, FeatureSpec(4, 'map', size=(4, 2)), VireidError, 'parts is 5, .* 4 rows'),
+        ({'parts': 5}, FeatureSpec(4, 'map', size=(4, 2)), Mismatch, 'parts is 5, .* 4 rows'),
         ({'parts': -1}, FeatureSpec(4, 'map'), WrongValue, 'parts is -1'),
         ({'parts': 0, 'whole': False}, FeatureSpec(4, 'map'), WrongValue, 'whole is False'),
         ({'overlap': -0.1, 'parts': 2}, FeatureSpec(4, 'map'), WrongValue, 'overlap is -0.1'),
         ({'overlap': 0.5}, FeatureSpec(4, 'map'), WrongValue, 'overlap is 0.5 and parts is 0'),
         ({'overlap': 1.0, 'parts': 2}, FeatureSpec(4, 'map'), WrongValue, 'overlap is 1.0'),
-        ({'overlap': 0.16, 'parts': 3}, FeatureSpec(4, 'map', size=(9, 5)), VireidError, 'overlap is 0.16 .* 3 rows'),
+        ({'overlap': 0.16, 'parts': 3}, FeatureSpec(4, 'map', size=(9, 5)), Mismatch, 'overlap is 0.16 .* 3 rows'),
         ({'channels': 0}, FeatureSpec(4, 'map'), WrongValue, 'channels is 0'),
         ({}, FeatureSpec(4), Mismatch, 'PartHead .*vector of 4'),
-        ({'pool': 3}, FeatureSpec(4, 'map'), VireidError, r'high\.pool .*3'),
+        ({'pool': 3}, FeatureSpec(4, 'map'), WrongValue, r'high\.pool .*3'),
     ],
 )
 def test_refuses_maps_that_cannot_be_cut(arguments, spec, error, fact):
@@ -123,7 +123,7 @@ def test_refuses_maps_that_cannot_be_cut(arguments, spec, error, fact):
 
 def test_too_many_parts_for_a_map_of_unknown_size_are_found_at_the_first_image():
     made = head(FeatureSpec(4, 'map'), parts=5)
-    with pytest.raises(VireidError, match=r'parts is 5, .* 4 rows'):
+    with pytest.raises(Mismatch, match=r'parts is 5, .* 4 rows'):
         made(torch.randn(2, 4, 4, 2))
 
 

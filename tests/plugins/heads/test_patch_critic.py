@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
-from vireid.errors import Mismatch, VireidError
+from vireid.errors import Mismatch
 from vireid.plugins.heads.patch_critic import PatchCritic
 from vireid.plugins.losses.least_squares import LeastSquares
 
@@ -53,10 +53,10 @@ def test_parameters_by_hand():
 
 
 def test_what_it_refuses():
-    with pytest.raises(VireidError, match=r'PatchCritic .* 5 times, .* 16 x 16'):
+    with pytest.raises(Mismatch, match=r'PatchCritic .* 5 times, .* 16 x 16'):
         PatchCritic((SPEC, SPEC), VISIBLE)
     with pytest.raises(Mismatch, match=r'PatchCritic .*1 maps'):
         PatchCritic((SPEC,), VISIBLE)
     critic = PatchCritic((SPEC, SPEC), VISIBLE, 2, 1)
-    with pytest.raises(VireidError, match=r'PatchCritic .*infrared .*visible'):
+    with pytest.raises(Mismatch, match=r'PatchCritic .*infrared .*visible'):
         critic({VISIBLE: maps()[VISIBLE]}, {VISIBLE: maps()[VISIBLE]})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.plugins.indexes.conftest import NONE, Image, make_gallery
-from vireid.errors import Mismatch, VireidError, WriteFailed
+from vireid.errors import DamagedFile, Mismatch, MissingFile, WriteFailed
 from vireid.plugins.indexes import faiss_file
 from vireid.plugins.indexes.exact import Exact
 from vireid.plugins.indexes.faiss_file import read_index
@@ -39,7 +39,7 @@ def test_a_damaged_file_is_refused_and_built_anew(built, make, gallery, tmp_path
         file.unlink()
     else:
         file.write_bytes({'cut': whole[:-1], 'flip': flipped, 'empty': b'', 'foreign': b'IxF2' + b'\xff' * 600}[damage])
-    with pytest.raises(VireidError, match=r'faiss\.index') as caught:
+    with pytest.raises(MissingFile if damage == 'gone' else DamagedFile, match=r'faiss\.index') as caught:
         make(kind).search(gallery.vectors, gallery.vectors[:1].astype(np.float32), 3, None, None)
     assert 'index' in caught.value.todo
     make(kind).update(gallery.vectors, gallery.live, [], NONE)
@@ -67,7 +67,7 @@ def test_the_index_of_another_type_or_of_more_images_is_refused(built, make, gal
     with pytest.raises(Mismatch, match=str(tmp_path)) as caught:
         make(kind).search(gallery.vectors[:10], gallery.vectors[10:20].astype(np.float32), 10, None, None)
     assert kind not in caught.value.given  # nor is it the type
-    with pytest.raises(VireidError, match=r'faiss\.index.* 8\n'):
+    with pytest.raises(DamagedFile, match=r'faiss\.index.* 8\n'):
         make(kind, length=7).search(gallery.vectors[:, :7], query[:, :7], 3, None, None)
 
 

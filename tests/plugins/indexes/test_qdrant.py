@@ -13,7 +13,7 @@ import pytest
 import qdrant_client
 
 from tests.plugins.indexes.conftest import LENGTH, NONE
-from vireid.errors import InUse, Mismatch, NotReady, Unavailable, UnknownKey, VireidError
+from vireid.errors import DamagedFile, InUse, Mismatch, NotReady, Unavailable, UnknownKey, UnsafeFile
 from vireid.plugins.indexes import qdrant
 from vireid.search.building import _take_up
 from vireid.search.entries import Entries, Entry, Where
@@ -154,7 +154,7 @@ def test_a_foreign_folder_runs_nothing(make, gallery, tmp_path, capsys, content)
     with sqlite3.connect(storage) as db:
         db.execute('UPDATE points SET point = ?', (content,))
     db.close()
-    with pytest.raises(VireidError, match=str(storage)) as caught:
+    with pytest.raises(DamagedFile, match=str(storage)) as caught:
         index.search(gallery.vectors[:3], gallery.vectors[:1].astype(np.float32), 3, None, Where())
     assert not isinstance(caught.value, InUse)
     assert 'this must not run' not in capsys.readouterr().out
@@ -170,7 +170,7 @@ def test_other_files_in_a_foreign_folder_are_refused(make, gallery, tmp_path, na
         path.symlink_to(tmp_path)
     else:
         path.write_bytes(b'x')
-    with pytest.raises(VireidError, match=str(path)) as caught:
+    with pytest.raises(DamagedFile, match=str(path)) as caught:
         index.search(gallery.vectors[:3], gallery.vectors[:1].astype(np.float32), 3, None, Where())
     assert not isinstance(caught.value, InUse)
 
@@ -187,7 +187,7 @@ def test_a_folder_in_use_is_told(make, gallery, tmp_path):
 
 def test_an_index_that_names_a_server_needs_consent(server, gallery, tmp_path):
     about = {'index': {'type': 'Qdrant', 'url': URL}, 'length': LENGTH}
-    with pytest.raises(VireidError, match=URL) as caught:
+    with pytest.raises(UnsafeFile, match=URL) as caught:
         build_searcher(tmp_path, about, (), trust=False)
     assert '--trust-config' in caught.value.todo
     assert build_searcher(tmp_path, about, (), trust=True).url == URL
@@ -203,7 +203,7 @@ def test_a_component_that_declares_that_it_reaches_out_needs_consent(tmp_path):
         "    add('indexes', 'Far', Far)\n"
     )
     about = {'index': {'type': 'Far'}, 'length': LENGTH}
-    with pytest.raises(VireidError) as caught:
+    with pytest.raises(UnsafeFile) as caught:
         build_searcher(tmp_path, about, (plugin,), trust=False)
     assert '--trust-config' in caught.value.todo
     assert build_searcher(tmp_path, about, (plugin,), trust=True)

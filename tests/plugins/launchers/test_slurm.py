@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from vireid.errors import Unavailable, VireidError
+from vireid.errors import DamagedFile, Unavailable
 from vireid.launcher_types import JobState
 from vireid.plugins.launchers.slurm import Slurm, read_jobs
 
@@ -154,7 +154,7 @@ def test_a_job_that_never_ran_says_why(cluster, command, monkeypatch):
 def test_a_list_of_jobs_that_it_did_not_write_is_refused(tmp_path, text):
     path = tmp_path / 'slurm_jobs.json'
     path.write_text(text)
-    with pytest.raises(VireidError, match=r'slurm_jobs\.json'):
+    with pytest.raises(DamagedFile, match=r'slurm_jobs\.json'):
         read_jobs(path)
     path.write_text(json.dumps({'/a/output.log': '12_3'}))
     assert read_jobs(path) == {'/a/output.log': '12_3'}

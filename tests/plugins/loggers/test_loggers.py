@@ -14,7 +14,7 @@ from PIL import Image
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Progress, Sample, Trial
-from vireid.errors import VireidError
+from vireid.errors import MissingPackage
 from vireid.plugins.loggers.console import Console
 from vireid.plugins.loggers.metrics_file import MetricsFile
 from vireid.plugins.loggers.rankings import Rankings
@@ -132,7 +132,7 @@ def test_each_evaluation_draws_ranking_lists(tmp_path, results, capsys):
 
 def test_without_matplotlib_ranking_lists_cannot_be_drawn(monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
-    with pytest.raises(VireidError, match=r'vireid\[report\]'):
+    with pytest.raises(MissingPackage, match=r'vireid\[report\]'):
         Rankings().run_started()
 
 

@@ -245,7 +245,7 @@ def test_a_head_without_losses_and_a_neck_without_inputs(components):
 def test_wrong_levels_for_mlfm_name_the_path(components):
     config = model_config()
     config['necks']['b']['channels'] = 9
-    refused(components, config, VireidError, 'model.necks.fused', 'MLFM', 'vector of 8, vector of 9')
+    refused(components, config, Mismatch, 'model.necks.fused', 'MLFM', 'vector of 8, vector of 9')
 
 
 def test_the_stream_is_picked_by_modality_alone(components):
@@ -325,7 +325,7 @@ def test_rows_of_a_context_are_in_joint_order():
     context = Context({VISIBLE: 2, INFRARED: 3, 'x': 4})
     assert [context.rows(m) for m in (VISIBLE, INFRARED, 'x')] == [slice(0, 2), slice(2, 5), slice(5, 9)]
     assert Context({VISIBLE: 2}).rows(INFRARED) == slice(2, 2)  # one modality alone
-    with pytest.raises(VireidError, match=r"'infrard'.*'infrared'"):
+    with pytest.raises(UnknownName, match=r"'infrard'.*'infrared'"):
         context.rows('infrard')
 
 

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, HeadOutput, Modality, Progress
-from vireid.errors import Conflict, Mismatch, TooFew, VireidError, WrongValue
+from vireid.errors import Conflict, Mismatch, TooFew, UnknownName, WrongValue
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.backbones.streams import TwoStreams
 from vireid.plugins.losses.cosine_triplet import CosineTriplet
@@ -329,7 +329,7 @@ def test_a_batch_without_a_positive_trains():
         ({'dropout': 1.0}, WrongValue, 'dropout is 1'),
         ({'critic_scales': 0}, WrongValue, 'critic_scales is 0'),
         ({'same_style': 'mine'}, WrongValue, 'same_style'),
-        ({'weighter': {'type': 'Fixed', 'tasks': {'cycles': 1}}}, VireidError, "'cycles'.*'cycle'"),
+        ({'weighter': {'type': 'Fixed', 'tasks': {'cycles': 1}}}, UnknownName, "'cycles'.*'cycle'"),
     ],
 )
 def test_invalid_settings_are_refused(settings, kind, fact):
@@ -351,7 +351,7 @@ def test_other_modalities_are_refused():
 
 def test_critics_that_no_optimizer_has_are_told():
     optimizers = {name: own for name, own in copy.deepcopy(STEP['optimizers']).items() if name != 'critics'}
-    with pytest.raises(VireidError, match=r'critics\.visible'):
+    with pytest.raises(Mismatch, match=r'critics\.visible'):
         step_of(build(), optimizers=optimizers, order=None, all_turns=False)
 
 

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from vireid.core.types import INFRARED, VISIBLE, Batch, FeatureSpec, HeadOutput, Progress
-from vireid.errors import Mismatch, UnknownName, VireidError
+from vireid.errors import Conflict, Mismatch, UnknownName
 from vireid.plugin_manager.manager import create_manager
 
 CALLS: list[str] = []
@@ -224,14 +224,14 @@ def test_an_optimizer_may_use_the_first_identities_of_each_batch():
     assert step(batch(), Progress(0, 2, 3, 3))['tasks']['critic'] == pytest.approx(wanted)
     settings['critic']['identities'] = 4
     step = step_of(build()[0], components, order=list(OPTIMIZERS), optimizers=settings)
-    with pytest.raises(VireidError, match=r'4 identities .* 3'):
+    with pytest.raises(Mismatch, match=r'4 identities .* 3'):
         step(batch(), Progress(0, 2, 3, 3))
 
 
 def test_optimizers_that_share_a_turn_use_the_same_images():
     settings = copy.deepcopy(OPTIMIZERS)
     settings['critic']['identities'] = 2
-    with pytest.raises(VireidError, match='network, generator, critic') as caught:
+    with pytest.raises(Conflict, match='network, generator, critic') as caught:
         step_of(*build(), optimizers=settings)
     assert 'step.order' in caught.value.todo
 
@@ -239,7 +239,7 @@ def test_optimizers_that_share_a_turn_use_the_same_images():
 def test_a_critic_that_no_optimizer_has_is_refused_or_frozen():
     settings = {name: own for name, own in copy.deepcopy(OPTIMIZERS).items() if name != 'critic'}
     settings['generator']['tasks'] = ['fool', 'critic']
-    with pytest.raises(VireidError, match=r'tasks\.critic\.head\.layer\.weight and 1 '):
+    with pytest.raises(Mismatch, match=r'tasks\.critic\.head\.layer\.weight and 1 '):
         step_of(*build(), optimizers=settings)
     model, components = build()
     step_of(model, components, optimizers=settings, freeze_rest=True)

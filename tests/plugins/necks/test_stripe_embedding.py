@@ -43,7 +43,7 @@ def test_equals_a_literal_loop_also_where_parts_do_not_divide_the_rows() -> None
 @pytest.mark.parametrize(
     ('spec', 'parts', 'error', 'fact'),
     [
-        (FeatureSpec(4, 'map', size=(3, 2)), 4, VireidError, 'parts is 4, .* 3 rows'),
+        (FeatureSpec(4, 'map', size=(3, 2)), 4, Mismatch, 'parts is 4, .* 3 rows'),
         (FeatureSpec(4), 2, Mismatch, 'StripeEmbedding .*vector'),
     ],
 )

@@ -24,7 +24,16 @@ from vireid.boundary.shared_folders import require_trusted
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import Decoder, read_image
 from vireid.core.types import VISIBLE, Progress, Sample
-from vireid.errors import Changed, DamagedFile, Mismatch, MissingFile, VireidError, WriteFailed, WrongValue
+from vireid.errors import (
+    Changed,
+    DamagedFile,
+    Mismatch,
+    MissingFile,
+    UnsafeFile,
+    UnsupportedFile,
+    WriteFailed,
+    WrongValue,
+)
 from vireid.plugins.readers import image_cache
 from vireid.plugins.readers.image_cache import ImageCache
 from vireid.plugins.transforms.resize_scaled import ResizeScaled
@@ -146,7 +155,7 @@ def test_a_first_transform_that_cannot_be_kept_is_refused(samples, tmp_path, fir
 
 def test_an_image_that_cannot_be_read_leaves_nothing(samples, tmp_path):
     Path(samples[7].path).write_bytes(b'no image')
-    with pytest.raises(VireidError, match=r'7\.jpg') as caught:
+    with pytest.raises(UnsupportedFile, match=r'7\.jpg') as caught:
         cache(samples, tmp_path / 'cache')
     assert not isinstance(caught.value, MissingFile)
     assert files(tmp_path / 'cache') == []
@@ -332,7 +341,7 @@ def test_a_planted_link_is_not_followed(samples, tmp_path, what, exists):
     before = victim.read_bytes() if exists else None
     planted = taken_away(read, what)
     planted.symlink_to(victim)
-    with pytest.raises(VireidError, match=str(planted)):
+    with pytest.raises(UnsafeFile, match=str(planted)):
         cache(samples, tmp_path / 'cache')
     assert (victim.read_bytes() if victim.exists() else None) == before
 
@@ -342,7 +351,7 @@ def test_a_planted_pipe_blocks_nobody(samples, tmp_path, what):
     read = cache(samples, tmp_path / 'cache')
     planted = taken_away(read, what)
     os.mkfifo(planted)
-    with pytest.raises(VireidError, match=str(planted)):
+    with pytest.raises(UnsafeFile, match=str(planted)):
         cache(samples, tmp_path / 'cache')
 
 
@@ -360,7 +369,7 @@ def test_files_of_the_user_of_root_and_of_the_folder_s_owner_are_trusted_others_
     monkeypatch.setattr(os, 'getuid', lambda: 1234)
     for user in (own, 1234, 0):
         require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=user, st_mode=stat.S_IFREG))
-    with pytest.raises(VireidError, match=r'x\.u8 .* 4321\n'):
+    with pytest.raises(UnsafeFile, match=r'x\.u8 .* 4321\n'):
         require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=4321, st_mode=stat.S_IFREG))
 
 
@@ -372,7 +381,7 @@ def test_a_stranger_s_file_is_refused(samples, tmp_path, what):
     os.chown(read.file if what == 'cache' else lock, 4321, 4321)
     if what == 'lock':
         read.file.unlink()
-    with pytest.raises(VireidError, match=' 4321\n'):
+    with pytest.raises(UnsafeFile, match=' 4321\n'):
         cache(samples, tmp_path / 'cache')
 
 

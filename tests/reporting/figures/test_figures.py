@@ -10,7 +10,7 @@ import sys
 import matplotlib
 import pytest
 
-from vireid.errors import MissingKey, MissingPackage, NotReady, UnknownKey, UnknownName, VireidError, WrongValue
+from vireid.errors import MissingKey, MissingPackage, NotReady, UnknownKey, UnknownName, WrongValue
 from vireid.reporting.figures import FIGURES, OPTIONS, draw, inline_svg, save
 
 NAMES = tuple(FIGURES)
@@ -92,7 +92,7 @@ def test_it_has_the_width_asked_for_and_changes_no_setting(drawn):
     ],
 )
 def test_an_option_of_another_type(run, options, fact):
-    with pytest.raises(VireidError, match=fact):
+    with pytest.raises(WrongValue, match=fact):
         draw('cmc', [run], **options)
 
 

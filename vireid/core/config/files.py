@@ -134,7 +134,7 @@ class _Files:
             if not chain:
                 raise error
             allowed = 'a path relative to that file, or PACKAGE::NAME'
-            raise type(error)(f'_base_ of {chain[-1]}: {error.given}', allowed=allowed, todo=error.todo)
+            raise error.reworded(f'_base_ of {chain[-1]}: {error.given}', allowed=allowed, todo=error.todo)
         data = path.suffix != '.py'
         own = read_data(path) if data else _run_python(path)
         bases = own.pop('_base_', [])

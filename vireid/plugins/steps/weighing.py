@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.types import Progress
-from vireid.errors import WrongValue
+from vireid.errors import Mismatch
 from vireid.plugins.models.returns import require_scalar
 
 
@@ -23,14 +23,14 @@ def weigh(weighter: Any, tasks: Mapping[str, Tensor], progress: Progress) -> tup
         progress: the progress of the run.
 
     Raises:
-        WrongValue: if the weighter does not return a scalar total and a weight per task.
+        Mismatch: if the weighter does not return a scalar total and a weight per task.
     """
     if weighter is None:
         return torch.stack(list(tasks.values())).sum(), {name: loss.new_ones(()) for name, loss in tasks.items()}
     result = weighter(tasks, progress)
     total, weights = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     if not isinstance(weights, Mapping) or set(weights) != set(tasks) or not isinstance(total, Tensor) or total.ndim:
-        raise WrongValue(
+        raise Mismatch(
             f'model.weighter: {type(weighter).__name__} returned {described(result)}',
             allowed=f'a scalar tensor, the total, and a dict with the weights of {", ".join(tasks)}',
             todo=GUIDE,
