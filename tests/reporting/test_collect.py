@@ -121,7 +121,7 @@ def test_images_are_kept_small_and_those_that_have_gone_are_named(evaluation):
     with Image.open(io.BytesIO(found.thumbs[gone - 1])) as thumb:
         assert (thumb.format, thumb.size) == ('JPEG', THUMB)
     (note,) = found.about['notes']
-    assert note.startswith('1 image left out as unreadable: ')
+    assert note.startswith('1 unreadable image left out: ')
     assert 'g1.png' in note
 
 

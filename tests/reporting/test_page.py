@@ -166,8 +166,7 @@ def test_images_that_have_gone_are_named_and_the_rest_is_drawn(evaluation, tmp_p
     results = evaluation()
     Path(results.trials[0].gallery[0].path).unlink()
     read = Reader(render([read_run(write_run(tmp_path / 'run', results))]))
-    assert '1 image cannot be read' in read.text
-    assert 'g1.png' in read.text
+    assert re.search(r'1 unreadable image .*g1\.png', read.text)
     assert read.text.count('missing') >= 2
 
 

@@ -120,7 +120,7 @@ def _show(shown: Shown, about: dict[str, Any], results: Results, scale_raw: Scal
     thumbs = [_thumb(sample, scale_raw) for sample in shown.samples]
     unreadable = [s.path for s, thumb in zip(shown.samples, thumbs, strict=True) if not thumb]
     if unreadable:
-        about['notes'].append(f'{counted(len(unreadable), "image")} left out as unreadable: {some(unreadable, 3)}')
+        about['notes'].append(f'{counted(len(unreadable), "unreadable image")} left out: {some(unreadable, 3)}')
     about['images'] = [[s.path, s.identity, s.camera, s.modality] for s in shown.samples]
     about['names'] = {
         str(s.identity): s.name
