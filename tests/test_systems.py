@@ -116,6 +116,19 @@ def rank_1(made: Experiment, model: Any, found: dict[str, Tensor]) -> float:
     return score_similarity(compare(similarity, query, gallery, trial), trial).rank(1)
 
 
+def train_step(made: Experiment, step: Any, number: int, steps: int) -> None:
+    """Trains on the images of a seed."""
+    torch.manual_seed(number)
+    labels = torch.arange(IDENTITIES).repeat_interleave(SHOTS)
+    shown, cameras = images(number), {VISIBLE: labels % 2 + 1, INFRARED: labels % 2 * 3 + 3}
+    for view, settings in made.images.views.items():  # one channel of what it is a view of
+        shown[view] = shown[settings.of][:, number % 3, None].expand(-1, 3, -1, -1)
+        cameras[view] = cameras[settings.of]
+    batch = Batch(shown, dict.fromkeys(shown, labels), cameras)
+    record = step(batch, Progress(number // 10, number, 10, steps))
+    assert torch.tensor(record['loss']).isfinite()
+
+
 @pytest.mark.parametrize('name', [pytest.param(n, marks=pytest.mark.long) if n == 'aligngan' else n for n in NAMES])
 def test_a_system_learns_to_find_across_the_modalities(name: str, narrowed: Any) -> None:
     """By chance rank-1 is 0.25, without learning 0 to 0.5; but for HCML's, whose fit learns on an untrained network."""
@@ -125,16 +138,19 @@ def test_a_system_learns_to_find_across_the_modalities(name: str, narrowed: Any)
     with nullcontext() if name in NOT_NARROW else narrowed():
         model: Any = made.build_model(IDENTITIES)
     step = made.build_step(model, make_fabric(made.training))
-    labels = torch.arange(IDENTITIES).repeat_interleave(SHOTS)
     model.train()
     for number in range(steps):
-        torch.manual_seed(number)
-        shown, cameras = images(number), {VISIBLE: labels % 2 + 1, INFRARED: labels % 2 * 3 + 3}
-        for view, settings in made.images.views.items():  # one channel of what it is a view of
-            shown[view] = shown[settings.of][:, number % 3, None].expand(-1, 3, -1, -1)
-            cameras[view] = cameras[settings.of]
-        batch = Batch(shown, dict.fromkeys(shown, labels), cameras)
-        record = step(batch, Progress(number // 10, number, 10, steps))
-        assert torch.tensor(record['loss']).isfinite()
+        train_step(made, step, number, steps)
     model.eval()
     assert sum(rank_1(made, model, images(seed)) for seed in (1000, 1001, 1002, 1003)) / 4 >= 0.7
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('name', NAMES)
+def test_a_system_trains_in_bf16(name: str, narrowed: Any) -> None:
+    """`precision='auto'` selects it on hardware that has it; then a model is given bf16 images."""
+    torch.manual_seed(0)
+    made = experiment(name).with_overrides({'training.precision': 'bf16-mixed'})
+    with narrowed():
+        model: Any = made.build_model(IDENTITIES)
+    train_step(made, made.build_step(model, make_fabric(made.training)), 0, 1)

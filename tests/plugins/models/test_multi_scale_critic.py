@@ -55,6 +55,17 @@ def test_losses_are_the_literal_loop_with_gradients():
         assert torch.allclose(own, other, rtol=0, atol=1e-10)
 
 
+def test_the_penalty_of_half_precision_images_is_computed_in_full_precision():
+    """In mixed precision, Fabric passes bf16 images to the model; the weights stay float32."""
+    torch.manual_seed(0)
+    critic = MultiScaleCritic(3, 2, 2)
+    images = torch.randn(3, 3, 12, 10).bfloat16()
+    with torch.autocast('cpu', torch.bfloat16):
+        loss = real_loss(critic, images, 0.01)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, real_loss(critic, images.float(), 0.01))
+
+
 def test_scores_and_parameters_of_the_paper_size():
     with torch.device('meta'):
         critic = MultiScaleCritic()
