@@ -79,10 +79,10 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
     whole_enough = all(isinstance(whole.get(name), dict) for name, parameter in known.items() if parameter.required)
     if not whole_enough or any(isinstance(problem, MissingPackage) for problem in problems):
         return problems  # missing parts explain why others cannot be built
-    reported = {problem.path or problem.given for problem in problems}
+    reported = {problem.path for problem in problems if problem.path}
     rest = _without(whole, [problem.path for problem in problems if isinstance(problem, DROPPABLE)])
     unbuilt = _building(_partial_experiment(rest, manager), trains=False, wrong=bool(problems))
-    return problems + [error for error in unbuilt if (error.path or error.given) not in reported]
+    return problems + [error for error in unbuilt if error.path not in reported]
 
 
 def _partial_experiment(config: Mapping[str, Any], manager: Manager) -> Experiment:
