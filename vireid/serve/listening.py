@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from vireid.boundary.reading import error_text
 from vireid.errors import InUse, MissingPackage, Unavailable, WrongValue
 
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
@@ -118,7 +119,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         if listening is not None:
             listening.close()
-        reason = getattr(error, 'strerror', None) or str(error)
-        kind = InUse if getattr(error, 'errno', None) == errno.EADDRINUSE else Unavailable
-        raise kind(f'cannot listen on {host}, port {port}: {reason}', todo='choose another one: --port 8001') from error
+        kind = InUse if isinstance(error, OSError) and error.errno == errno.EADDRINUSE else Unavailable
+        raise kind(
+            f'cannot listen on {host}, port {port}: {error_text(error)}', todo='choose another one: --port 8001'
+        ) from error
     return listening
