@@ -22,7 +22,9 @@ def walk_images(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """
 
     def fail(error: OSError) -> None:
-        raise DamagedFile(f'{error.filename} cannot be read: {error.strerror}', todo='fix its permissions')
+        raise DamagedFile(
+            f'{error.filename} cannot be read: {error.strerror}', todo='check that it still exists, and its permissions'
+        )
 
     seen: set[str] = set()
     for place, folders, names in os.walk(root, followlinks=True, onerror=fail):

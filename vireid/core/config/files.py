@@ -167,11 +167,11 @@ class _Files:
             todo = test if path.suffix in ('.pt', '.pth') else ''
             return UnsupportedFile(f'{path} is not a config file', allowed=', '.join(SUFFIXES), todo=todo)
         if path.is_dir():
-            within = sorted(p.name for p in path.glob('*') if p.suffix in SUFFIXES)
+            within = sorted(p.name for p in path.glob('[!.]*') if p.suffix in SUFFIXES)
             allowed = ', '.join(within[:20]) or 'a config file; there is none in this folder'
             return UnsupportedFile(f'{path} is a folder, not a config file', allowed=allowed)
         known = [f'{p}::{path.name}' for p, paths in self.folders().items() for f in paths if (f / path.name).is_file()]
-        beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
+        beside = sorted(p.name for p in path.parent.glob('[!.]*') if p.suffix in SUFFIXES)
         hint, allowed = did_you_mean(path.name, beside), ', '.join(beside[:20]) or f'a {", ".join(SUFFIXES)} file'
         todo = f'{known[0]} is installed' if known else ''
         return MissingFile(f'no config file {path}{hint}', allowed=allowed, todo=todo)
