@@ -138,7 +138,7 @@ def test_a_full_disk_stops_the_run_and_costs_nothing(faults, people, whole, disk
             except OSError:
                 pass
 
-    with pytest.raises(WriteFailed, match=rf'\[Errno {errno.ENOSPC}\]|\b{re.escape(os.strerror(errno.ENOSPC))}'):
+    with pytest.raises(WriteFailed, match=re.escape(os.strerror(errno.ENOSPC))):
         train(meddled(faults, people, step, fill), disk / 'run')
     last = disk / 'run' / 'checkpoints' / 'last.pt'
     assert checkpoint.load(last)['progress']['step'] <= step
@@ -174,7 +174,7 @@ def test_a_folder_that_may_not_be_written_any_more_stops_the_run(faults, people,
         tmp_path / 'told',
     )
     assert told.startswith('WriteFailed: ')
-    assert f'[Errno {errno.EACCES}]' in told
+    assert os.strerror(errno.EACCES) in told
     assert '--resume' in told
     checkpoints.chmod(0o755)
     train(faults.experiment(people), folder, resume=checkpoints / 'last.pt')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import runpy
 import signal
@@ -96,7 +97,7 @@ def test_what_a_full_disk_did_not_take_is_told(tmp_path, words):
             [sys.executable, '-m', 'vireid', *words], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert made.returncode == 2
-    assert made.stderr.startswith('error: some output could not be written to <stdout>: [Errno 28]')
+    assert made.stderr.startswith(f'error: some output could not be written to <stdout>: {os.strerror(errno.ENOSPC)}')
     assert 'next:    free some space' in made.stderr
 
 
@@ -119,7 +120,7 @@ def test_without_data_the_error_says_what_where_how_and_what_instead(tmp_path, c
 
 def test_a_wrong_config_name_suggests_the_nearest(capsys):
     assert main(['train', str(ROOT / 'configs' / 'tffn_syzu.py')]) == 2
-    assert "did you mean 'tffn_sysu.py'?" in capsys.readouterr().err
+    assert f"did you mean '{ROOT / 'configs' / 'tffn_sysu.py'}'?" in capsys.readouterr().err
 
 
 def test_wrong_options_are_named(capsys):

@@ -74,7 +74,7 @@ def test_a_full_disk_is_told_at_the_end(line):
     with open('/dev/full', 'w') as full:
         made = subprocess.run(program(line, 'print("y")'), stdout=full, stderr=subprocess.PIPE, text=True, env=BUFFERED)
     assert made.returncode == 2
-    assert 'could not be written to <stdout>: [Errno 28]' in made.stderr
+    assert f'could not be written to <stdout>: {os.strerror(errno.ENOSPC)}' in made.stderr
     assert 'Exception ignored' not in made.stderr
     assert 'Traceback' not in made.stderr
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from vireid.boundary.checkpoint_schema import SCHEMA
 from vireid.boundary.malformed import kind_of
 from vireid.boundary.reading import reads, reason
-from vireid.boundary.showing import some
+from vireid.boundary.showing import error_text, some
 from vireid.boundary.tensors import is_foreign, load_tensors
 from vireid.boundary.writing import open_whole
 from vireid.errors import Mismatch, MissingFile, UnsupportedFile, VireidError, WriteFailed
@@ -47,7 +47,7 @@ def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
         kept = f'; the previous checkpoint {path} is intact' if path.exists() else ''
         raise WriteFailed(
-            f'checkpoint {path} could not be written: {error}{kept}',
+            f'checkpoint {path} could not be written: {error_text(error)}{kept}',
             todo='free some space or fix the permissions, then resume with --resume',
         ) from error
 

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from vireid.boundary.image_headers import require_quick
-from vireid.boundary.reading import error_text, open_regular, reads
+from vireid.boundary.reading import open_regular, reads
+from vireid.boundary.showing import error_text
 from vireid.errors import (
     DamagedFile,
     Mismatch,

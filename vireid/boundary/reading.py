@@ -97,11 +97,6 @@ def reason(error: BaseException) -> str:
     return (lines[0] if known else f'{type(error).__name__}: {lines[0]}') if lines else type(error).__name__
 
 
-def error_text(error: Exception) -> str:
-    """Returns an exception's message; for an error of the operating system, without its number and its path."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
 def open_regular(path: str | Path) -> BufferedReader:
     """Opens a regular file; a pipe, a device or a folder raises immediately instead of blocking.
 

@@ -126,3 +126,8 @@ def csv_cell(text: str) -> str:
 def mermaid(text: str) -> str:
     """Returns text for a quoted Mermaid label: it cannot close the label or contain a directive, Markdown or HTML."""
     return re.sub(r'[#%`$\\|&"<>]', lambda match: _MERMAID[match[0]], one_line(text))
+
+
+def error_text(error: Exception) -> str:
+    """Returns an exception's message; for an error of the operating system, without its number and its path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

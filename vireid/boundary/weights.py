@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor, isfinite
 
 from vireid.boundary.malformed import BeyondLimit, kind_of
-from vireid.boundary.reading import error_text, open_regular, reads
-from vireid.boundary.showing import one_line, some
+from vireid.boundary.reading import open_regular, reads
+from vireid.boundary.showing import error_text, one_line, some
 from vireid.boundary.tensors import CodeFound, UnreadNumbers, is_foreign, load_tensors, tensors
 from vireid.errors import MissingPackage, NotFinite, VireidError
 

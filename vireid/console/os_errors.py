@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from vireid.boundary.showing import error_text
 from vireid.errors import MissingFile, VireidError, WriteFailed
 
 ADVICE = {
@@ -15,7 +16,8 @@ ADVICE = {
 
 
 def explain(error: OSError, what: str = '') -> VireidError:
-    """Returns the error with what to do; `what` is put before its text."""
+    """Returns the error with what to do, without its number; `what` is put before its text."""
     advice = (text for numbers, text in ADVICE.items() if error.errno in numbers)
     kind = MissingFile if isinstance(error, FileNotFoundError) else WriteFailed
-    return kind(f'{what}{error}', todo=next(advice, 'check what is at that path'))
+    path = f'{error.filename}: ' if error.filename else ''
+    return kind(f'{what}{path}{error_text(error)}', todo=next(advice, 'check what is at that path'))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vireid.boundary.image_files import RawImage, ScaleRaw, has_more_frames, read_pixels
-from vireid.boundary.showing import some
+from vireid.boundary.showing import error_text, some
 from vireid.console.wording import aligned, counted
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulness
@@ -289,7 +289,7 @@ def _read(own: bool, scale_raw: ScaleRaw, sample: Sample) -> _Image:
     except VireidError as error:
         return _Image(error=error.given)
     except OSError as error:
-        return _Image(error=f'image {sample.path}: {error}')
+        return _Image(error=f'image {sample.path}: {error_text(error)}')
     more = has_more_frames(sample.path)
     if not own:
         return _Image(digest, levels=levels, more_frames=more)

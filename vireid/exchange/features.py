@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from vireid.boundary.reading import RECORD, duplicate, load_arrays, parse_json, reads
+from vireid.boundary.showing import error_text
 from vireid.boundary.writing import open_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import thaw
@@ -86,7 +87,7 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
             np.savez(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise WriteFailed(
-            f'cannot write features to {path}: {error}', todo='free some space or fix the permissions'
+            f'cannot write features to {path}: {error_text(error)}', todo='free some space or fix the permissions'
         ) from error
 
 
@@ -132,7 +133,9 @@ def require_writable(path: str | Path) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise WriteFailed(f'cannot write features to {path}: {error}', todo='choose another file') from error
+        raise WriteFailed(
+            f'cannot write features to {path}: {error_text(error)}', todo='choose another file'
+        ) from error
 
 
 class _About(TypedDict, total=False):

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from vireid.boundary.showing import error_text
 from vireid.boundary.writing import open_whole
 from vireid.errors import MissingPackage, WriteFailed, WrongValue
 
@@ -38,7 +39,7 @@ def write_features(path: Path, features: np.ndarray, columns: Columns, about: Ma
             write(file, features, texts, json.dumps(about))
     except OSError as error:
         raise WriteFailed(
-            f'{path} cannot be written: {error}', todo='free some space or choose another file'
+            f'{path} cannot be written: {error_text(error)}', todo='free some space or choose another file'
         ) from error
 
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from vireid.boundary.open_flags import BINARY, NO_FOLLOW
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import content_digest, error_text
+from vireid.boundary.reading import content_digest
 from vireid.boundary.received import ADDRESS, texts
+from vireid.boundary.showing import error_text
 from vireid.core.types import Modality
 from vireid.errors import (
     Changed,

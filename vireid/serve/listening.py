@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from vireid.boundary.reading import error_text
+from vireid.boundary.showing import error_text
 from vireid.errors import InUse, MissingPackage, Unavailable, WrongValue
 
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')

@@ -192,8 +192,27 @@ def test_a_missing_config_is_named(tmp_path: Path, name: str) -> None:
 def test_a_mistyped_config_gets_the_nearest_one_beside_it(tmp_path: Path) -> None:
     write(tmp_path, tffn_sysu__py='a = 1', dmcf_regdb__py='a = 1')
     text = refusal(tmp_path / 'tfn_sysu.py', MissingFile)
-    assert "'tffn_sysu.py'" in text
-    assert 'dmcf_regdb.py, tffn_sysu.py' in text
+    assert f"'{tmp_path}/tffn_sysu.py'" in text
+    assert f'{tmp_path}/dmcf_regdb.py, {tmp_path}/tffn_sysu.py' in text
+
+
+def test_the_name_of_a_system_alone_is_answered_with_its_installed_configs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mkdocs.yml').touch()
+    for name in ('tffn_sysu.py', 'tffn_regdb.py', 'dmcf.py', 'systems/agw.py', '_base_/tffn.py', 'tffn.txt'):
+        (tmp_path / 'installed' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'installed' / name).touch()
+
+    def offered(name: str) -> list[str]:
+        with pytest.raises(MissingFile) as caught:
+            load(name, folders=lambda: {'acme': [tmp_path / 'installed']})
+        return sorted(set(re.findall(r'acme::[\w/]+\.py|mkdocs', str(caught.value))))
+
+    assert offered('tffn') == ['acme::tffn_regdb.py', 'acme::tffn_sysu.py']
+    assert 'acme::systems/agw.py' in offered('agw')
+    assert offered('nothing_similar') == ['acme::dmcf.py', 'acme::tffn_regdb.py', 'acme::tffn_sysu.py']
 
 
 def test_another_kind_of_file_is_refused_with_the_kinds_that_are_read(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from vireid.errors import (
     WrongContent,
     WrongValue,
     did_you_mean,
+    nearest,
 )
 
 SUFFIXES = ('.py', *DATA)
@@ -170,16 +171,41 @@ class _Files:
             within = sorted(p.name for p in path.glob('[!.]*') if p.suffix in SUFFIXES)
             allowed = ', '.join(within[:20]) or 'a config file; there is none in this folder'
             return UnsupportedFile(f'{path} is a folder, not a config file', allowed=allowed)
-        known = [f'{p}::{path.name}' for p, paths in self.folders().items() for f in paths if (f / path.name).is_file()]
-        beside = sorted(p.name for p in path.parent.glob('[!.]*') if p.suffix in SUFFIXES)
-        hint, allowed = did_you_mean(path.name, beside), ', '.join(beside[:20]) or f'a {", ".join(SUFFIXES)} file'
-        todo = f'{known[0]} is installed' if known else ''
-        return MissingFile(f'no config file {path}{hint}', allowed=allowed, todo=todo)
+        beside = sorted(str(p) for p in path.parent.glob('[!.]*') if p.suffix in SUFFIXES)
+        installed = self._installed()
+        matches = _similar(path.stem, [*beside, *installed])
+        hint = f", did you mean '{matches[0]}'?" if len(matches) == 1 else ''
+        others = beside if len(path.parts) > 1 else [name for name in installed if '/' not in name]
+        named = (matches if len(matches) > 1 else others)[:20]
+        allowed = ', '.join(named) or f'a {", ".join(SUFFIXES)} file'
+        return MissingFile(f'no config file {path}{hint}', allowed=allowed)
+
+    def _installed(self) -> list[str]:
+        """Returns the configs of packages as `package::file`, without those whose names begin with `_`."""
+        found = [
+            (package, file.relative_to(folder))
+            for package, folders in self.folders().items()
+            for folder in folders
+            for file in folder.rglob('*')
+            if file.suffix in SUFFIXES
+        ]
+        return sorted(f'{p}::{f.as_posix()}' for p, f in found if not any(part.startswith('_') for part in f.parts))
 
     @staticmethod
     def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
         config, origins = under
         return _merge(over, config, path), {**origins, **{place: str(path) for place, _ in leaves(over)}}
+
+
+def _similar(stem: str, configs: Sequence[str]) -> list[str]:
+    """Returns the configs of this name; else those whose names begin with it; else the one with the closest name."""
+    by_stem: dict[str, str] = {}
+    for config in configs:
+        by_stem.setdefault(Path(config.rpartition('::')[2]).stem, config)
+    if stem in by_stem:
+        return [by_stem[stem]]
+    close = [name for name in by_stem if name.startswith(stem)] or [name for name in [nearest(stem, by_stem)] if name]
+    return [by_stem[name] for name in close]
 
 
 def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:

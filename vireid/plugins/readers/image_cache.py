@@ -27,6 +27,7 @@ from torch import Tensor
 from vireid.boundary.reading import content_digest
 from vireid.boundary.shared_folders import alone as alone_in
 from vireid.boundary.shared_folders import forbid_others_to_write, open_trusted
+from vireid.boundary.showing import error_text
 from vireid.boundary.writing import open_whole
 from vireid.core.data.images import Decoder, read_image
 from vireid.core.types import Sample
@@ -129,7 +130,7 @@ class ImageCache:
                         self._content = self._open()
         except OSError as error:
             raise WriteFailed(
-                f'the image cache in {base} cannot be written: {error}',
+                f'the image cache in {base} cannot be written: {error_text(error)}',
                 todo=f'free {self._size() / 1e9:.1f} GB there, set another folder, or remove images.reader',
             ) from error
         self._opened()
@@ -145,7 +146,7 @@ class ImageCache:
         try:
             whole = _read_into(content.file, image.data.cast('B'), content.start + number * image.nbytes)
         except OSError as error:
-            self._fail(f'cannot be read: {error}')
+            self._fail(f'cannot be read: {error_text(error)}')
         if not whole or zlib.crc32(image.data) != content.sums[number]:
             self._fail(f'is damaged: the pixels of {path} do not match their checksum')
         return torch.from_numpy(image)
@@ -165,7 +166,7 @@ class ImageCache:
             try:
                 self._content = self._open()
             except OSError as error:
-                self._fail(f'cannot be read: {error}')
+                self._fail(f'cannot be read: {error_text(error)}')
         if self._content is None:
             self._fail('was replaced, damaged or deleted')
         return self._content
@@ -274,7 +275,7 @@ def _source_digest(path: str) -> bytes:
     try:
         return content_digest(path)
     except OSError as error:
-        raise DamagedFile(f'image {path} cannot be read: {error}', todo='check the data folder') from error
+        raise DamagedFile(f'image {path} cannot be read: {error_text(error)}', todo='check the data folder') from error
 
 
 def _read_into(file: BinaryIO, left: memoryview, start: int) -> bool:
