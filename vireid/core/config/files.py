@@ -118,10 +118,9 @@ class _Files:
         for folder in known[package]:
             if (folder / file).is_file() and is_inside(folder / file, folder):
                 return folder / file
-        offered = sorted(p.name for folder in known[package] for p in folder.iterdir() if p.suffix in SUFFIXES)
-        raise MissingFile(
-            f'{package} has no config {file!r}{did_you_mean(file, offered)}', allowed=', '.join(offered) or 'none'
-        )
+        offered = [name for name in self._installed() if name.startswith(f'{package}::')]
+        hint, allowed = _suggested(Path(file).stem, offered, [name for name in offered if '/' not in name])
+        raise MissingFile(f'{package} has no config {file!r}{hint}', allowed=allowed or 'none')
 
     def load(self, path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
         """Reads one file and merges it over its bases."""
@@ -173,12 +172,9 @@ class _Files:
             return UnsupportedFile(f'{path} is a folder, not a config file', allowed=allowed)
         beside = sorted(str(p) for p in path.parent.glob('[!.]*') if p.suffix in SUFFIXES)
         installed = self._installed()
-        matches = _similar(path.stem, [*beside, *installed])
-        hint = f", did you mean '{matches[0]}'?" if len(matches) == 1 else ''
         others = beside if len(path.parts) > 1 else [name for name in installed if '/' not in name]
-        named = (matches if len(matches) > 1 else others)[:20]
-        allowed = ', '.join(named) or f'a {", ".join(SUFFIXES)} file'
-        return MissingFile(f'no config file {path}{hint}', allowed=allowed)
+        hint, allowed = _suggested(path.stem, [*beside, *installed], others)
+        return MissingFile(f'no config file {path}{hint}', allowed=allowed or f'a {", ".join(SUFFIXES)} file')
 
     def _installed(self) -> list[str]:
         """Returns the configs of packages as `package::file`, without those whose names begin with `_`."""
@@ -197,15 +193,23 @@ class _Files:
         return _merge(over, config, path), {**origins, **{place: str(path) for place, _ in leaves(over)}}
 
 
-def _similar(stem: str, configs: Sequence[str]) -> list[str]:
-    """Returns the configs of this name; else those whose names begin with it; else the one with the closest name."""
+def _suggested(stem: str, configs: Sequence[str], others: Sequence[str]) -> tuple[str, str]:
+    """Returns what to type instead of a missing config: a hint if only one is meant, and a list.
+
+    Args:
+        stem: the name that was given, without suffix.
+        configs: paths and `package::file` names of configs. Meant is the one of this name; else those whose names begin
+            with it; else the one with the closest name.
+        others: what to list if not several are meant.
+    """
     by_stem: dict[str, str] = {}
     for config in configs:
         by_stem.setdefault(Path(config.rpartition('::')[2]).stem, config)
-    if stem in by_stem:
-        return [by_stem[stem]]
-    close = [name for name in by_stem if name.startswith(stem)] or [name for name in [nearest(stem, by_stem)] if name]
-    return [by_stem[name] for name in close]
+    longer = [name for name in by_stem if name.startswith(stem)]
+    names = [stem] if stem in by_stem else longer or [nearest(stem, by_stem) or '']
+    meant = [by_stem[name] for name in names if name]
+    hint = f", did you mean '{meant[0]}'?" if len(meant) == 1 else ''
+    return hint, ', '.join((meant if len(meant) > 1 else others)[:20])
 
 
 def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:

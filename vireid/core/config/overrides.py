@@ -151,6 +151,7 @@ def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') ->
                     f'option {option!r}: no {part!r} in {".".join(parts[:position]) or "the config"}'
                     + (f', did you mean {near!r}?' if near else ''),
                     allowed=', '.join(map(str, node)),
+                    todo='' if near or not position else f'to add it: {".".join(parts[: position + 1])}=dict(...)',
                 )
         else:
             raise UnknownKey(f'option {option!r}: {".".join(parts[:position])} is {node!r} and has no keys')
