@@ -449,6 +449,7 @@ def test_options_are_applied_in_order(tmp_path: Path) -> None:
         ('datset.root=/data', ["'datset'", "'dataset'?"]),
         ('images.trian.0.type=X', ["'trian' in images", "'train'?"]),
         ('zzz.root=1', ['dataset, images, modes, loggers']),
+        ('dataset.cameras.first=1', ['dataset.cameras=dict(']),
         ('images.train.2.type=X', ['images.train ', "'2'"]),
         ('images.train.2=X', ['0 to 1']),
         ('images.train.-1=X', ["'-1'"]),
