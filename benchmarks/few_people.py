@@ -39,6 +39,7 @@ def rows(weights: str) -> dict[str, tuple[str, dict[str, Any]]]:
     same = {
         **{key: {'_delete_': True, **few[key]} for key in ('images', 'sampler', 'step', 'training', 'evaluation')},
         **held_out,
+        'refit': few['refit'],
     }
     glfm = {
         'necks': {'glfm': {'type': 'GLFM', 'inputs': 'stripes', 'num_heads': 4}},
@@ -86,7 +87,7 @@ def line(name: str, folders: list[Path], found: list[Any]) -> str:
     hits = np.concatenate([matched_within(q, 1)[own] for q, own in zip(queries, plain, strict=True)])
     people = np.concatenate([q['identity'][own] for q, own in zip(queries, plain, strict=True)])
     low, high = identity_interval(hits, people)
-    kept = sum(result['weights'].startswith('before training') for result in found)
+    kept = sum(result['weights'] == 'after step 0' for result in found)
     again = [r['rows'][1]['R1']['mean'] for r in found if len(r['rows']) > 1 and r['rows'][1]['variant']]
     ranked = f', re-ranked {100 * statistics.fmean(again):.1f}' if again else ''
     note = f', training not kept {kept} times' if kept else ''

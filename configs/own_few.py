@@ -1,10 +1,11 @@
 # For a few labeled people from your own cameras: starts from pretrained weights and takes a minute or two on two CPU
 # cores. Of the backbone, only the last stage is trained, with fixed BatchNorm statistics. Images of both modalities are
-# gray. Some training people are held out: the trained weights are kept only if they score better on these people. See
+# gray. Some people are held out first: if training helps with them, it is repeated on all people. See
 # docs/own-cameras.md.
 _base_ = 'zero_shot.py'
 
 dataset = dict(val_share=0.3)
+refit = dict(dataset=dict(val_share=0.0))
 model = dict(
     necks=dict(
         whitened2=dict(type='WithinIdentityWhitening', inputs='centered2', groups=8),

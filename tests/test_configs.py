@@ -66,7 +66,10 @@ MORE = {
     'd2rl': [*SMALL_D2RL, 'stages=[]'],
     'd2rl_translation': SMALL_D2RL,
 }
-SMALL_OWN = ['model.backbone.network=shufflenet_v2_x0_5', 'model.backbone.weights=None', 'training.precision=32-true']
+SMALL_OWN = [
+    'model.backbone.network=shufflenet_v2_x0_5', 'model.backbone.weights=None', 'training.precision=32-true',
+    'refit=None',  # the first training alone
+]  # fmt: skip
 QUIET = ['loggers=[{"type": "MetricsFile"}]']
 FEW = ['sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2']
 

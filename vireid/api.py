@@ -21,7 +21,7 @@ from vireid.reporting import figures
 from vireid.reporting.record import RunRecord, read_runs
 from vireid.studies.comparison import Comparison
 from vireid.studies.comparison_runs import train_and_compare
-from vireid.studies.jobs import Job, make_job
+from vireid.studies.jobs import Job, make_job, select
 from vireid.studies.systems import read_systems
 from vireid.studies.tables import METRICS_SHOWN, PaperTable, make_table
 
@@ -98,7 +98,10 @@ def train(
         raise AlreadyExists(
             f'{folder} already holds a run', todo='pass its checkpoint as resume, or choose another work_dir'
         )
-    trainer = prepare(experiment, folder, resume=resume)
+    calibration = None
+    if experiment.refit is not None:
+        experiment, calibration = select(experiment, folder)
+    trainer = prepare(experiment, folder, resume=resume, calibration=calibration)
     trainer.train()
     return trainer.run
 

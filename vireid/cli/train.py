@@ -95,10 +95,14 @@ def run(args: argparse.Namespace) -> int:
     from vireid.launch.run_folder import choose_folder, resume_command
     from vireid.runtime.processes import wait_for_all
     from vireid.runtime.signals import Interrupted
+    from vireid.studies.jobs import select
 
     work_dir, resume = choose_folder(experiment.name, args.config, args.work_dir, args.resume)
+    calibration = None
     try:
-        results = launch.prepare(experiment, work_dir, resume=resume).train()
+        if experiment.refit is not None:
+            experiment, calibration = select(experiment, work_dir, warn=warn_once)
+        results = launch.prepare(experiment, work_dir, resume=resume, calibration=calibration).train()
     except Interrupted as stopped:
         quiet_others()
         print(f'resume with: {resume_command(experiment, work_dir)}', flush=True)

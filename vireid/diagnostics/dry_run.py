@@ -47,6 +47,8 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     raise_all(missing_init(experiment.training.init))
     if experiment.stages:
         notes.append(f'earlier stages, which are not tried here: {", ".join(experiment.stages)}')
+    if experiment.refit is not None:
+        notes.append('refit: the run trains twice; the second training, on more people, is not tried here')
     if init := experiment.training.init:
         notes.append(f'the run is initialized from {init}, which is not tried here')
     fabric = make_fabric(experiment.training)

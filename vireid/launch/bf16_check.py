@@ -46,12 +46,13 @@ def settle_precision(
     share = max(gather_objects(bf16_error(model, fabric.to_device(batches.first()), fabric)))
     if share <= MAX_ERROR:
         return chosen, experiment, fabric
-    how = f'differ by {share:.0%}' if share < float('inf') else 'are not finite'
+    how, limit = 'are not finite', ''
+    if share < float('inf'):
+        how, limit = f'differ by {share:.0%}', f' from those in float32, more than {MAX_ERROR:.0%}'
     settled = Precision(
         FLOAT32,
         f'auto: embeddings in bf16 {how}',
-        f'compared with float32, embeddings of the first batch in bf16 {how}, so this machine computes bf16 '
-        f'incorrectly; the run is trained in {FLOAT32}',
+        f'embeddings of the first batch in bf16 {how}{limit}; the run is trained in {FLOAT32}',
     )
     if fabric.is_global_zero:
         warn_once(settled.warning)

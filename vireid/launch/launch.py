@@ -48,13 +48,14 @@ def train(
     *,
     resume: str | Path | None = None,
     callbacks: Sequence[object] = (),
+    calibration: dict[str, Any] | None = None,
 ) -> Results:
     """Trains and evaluates a model; see `prepare`.
 
     Returns:
         The evaluation of the final weights.
     """
-    return prepare(experiment, work_dir, resume=resume, callbacks=callbacks).train()
+    return prepare(experiment, work_dir, resume=resume, callbacks=callbacks, calibration=calibration).train()
 
 
 def prepare(
@@ -63,6 +64,7 @@ def prepare(
     *,
     resume: str | Path | None = None,
     callbacks: Sequence[object] = (),
+    calibration: dict[str, Any] | None = None,
 ) -> Trainer:
     """Selects the precision, starts the processes, runs the preflight checks, and builds the run.
 
@@ -71,6 +73,7 @@ def prepare(
         work_dir: folder for `config.yaml`, `checkpoints/`, `result.json` and the files of the loggers.
         resume: checkpoint to resume from.
         callbacks: objects with hooks, called in addition to the loggers and plugins.
+        calibration: calibration of a similar model, for a run without validation people.
 
     Raises:
         VireidError: for anything the user can fix.
@@ -80,6 +83,8 @@ def prepare(
     experiment = experiment.with_overrides({'training.precision': chosen.name})
     settings = experiment.training
     init = settings.init if resume is None else None
+    if experiment.refit is not None:
+        raise NotReady('refit: the first training must come first', todo='use vireid train, or vireid.train')
     if resume is None and init is None:
         if experiment.stages:
             raise NotReady(
@@ -143,7 +148,7 @@ def prepare(
         experiment, Path(work_dir), model, fabric.device, progress, samples, split, chosen.reason,
         format_reason=format_reason, resumed=resume is not None, init=initial, seen=seen,
         tested=len(evaluator.identities), data=data_name(experiment.dataset, dataset), identities=identities,
-        contents=contents, images_digest=digest,
+        contents=contents, images_digest=digest, calibration=calibration or (content or {}).get('calibration'),
     )  # fmt: skip
     step = experiment.build_step(model, fabric)
     trainer = Trainer(Setup(run, fabric, hooks, step, batches, evaluator, candidates, selection, resume))

@@ -29,6 +29,7 @@ from vireid.core.types import VISIBLE, Modality, Progress
 from vireid.errors import Mismatch, MissingFile, MissingPackage, VireidError, WrongValue, raise_all
 from vireid.interfaces import Step
 from vireid.launch.random_weights import SkipRandomWeights
+from vireid.launch.refit import find_refit_problems
 from vireid.runtime.randomness import preserved
 
 
@@ -79,6 +80,7 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
     whole_enough = all(isinstance(whole.get(name), dict) for name, parameter in known.items() if parameter.required)
     if not whole_enough or any(isinstance(problem, MissingPackage) for problem in problems):
         return problems  # missing parts explain why others cannot be built
+    problems = problems or find_refit_problems(config, manager, filled)
     reported = {problem.path for problem in problems if problem.path}
     rest = _without(whole, [problem.path for problem in problems if isinstance(problem, DROPPABLE)])
     unbuilt = _building(_partial_experiment(rest, manager), trains=False, wrong=bool(problems))

@@ -11,6 +11,7 @@ from vireid.boundary import checkpoint
 from vireid.console.warn import warn_once
 from vireid.core.config.experiment import Experiment
 from vireid.errors import AlreadyExists, MissingFile, VireidError
+from vireid.launch import refit
 from vireid.launch.reach import reaching
 from vireid.launch.weights import newest
 
@@ -36,6 +37,8 @@ def choose_folder(
     if resume is not None:
         if work_dir is None and not resume and Path(config).name == 'config.yaml' and _has_run(Path(config).parent):
             work_dir = Path(config).parent
+        if not resume and (selecting := [p for p in ([work_dir] if work_dir else earlier) if _selects(p)]):
+            return selecting[-1], None
         if work_dir and not resume and _never_saved(work_dir):
             log(f'{work_dir} has no checkpoint yet: starting from step 0')
             return work_dir, None
@@ -78,6 +81,11 @@ def free_folder(base: Path, name: str) -> Path:
 def _never_saved(folder: Path) -> bool:
     """Reports whether a run ended before it saved its first checkpoint, which precedes its first step."""
     return (folder / 'config.yaml').is_file() and not _has_run(folder)
+
+
+def _selects(folder: Path) -> bool:
+    """Reports whether only the first training of `refit` has begun."""
+    return _has_run(folder / refit.FOLDER) and not _has_run(folder)
 
 
 def _has_run(folder: Path) -> bool:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from vireid.boundary import checkpoint, config_text
 from vireid.boundary.paths import inside
 from vireid.boundary.plugin_files import code_digests
-from vireid.console.terminal import Terminal
+from vireid.boundary.writing import write_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, matches, named, read_sections, scoring
@@ -24,14 +21,15 @@ from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
 from vireid.errors import Changed, Conflict, Mismatch, VireidError
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.launch import refit
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train
 from vireid.launch.preflight import attempt_all, on_meta, preflight
 from vireid.launch.resolve import Source, read, resolve
 from vireid.launch.weights import newest, started_afresh
-from vireid.plugin_manager.manager import hookimpl
 from vireid.reporting import result_file
 from vireid.reporting.record import changed_plugins, read_provenance
+from vireid.studies.bar import Bar
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,8 @@ class Job:
         label: prefix of its output lines.
         experiment: the experiment to train.
         folder: the folder of the run.
-        before: the run whose weights initialize this one, if any.
+        before: the run before this one, if any: its weights initialize this run, or with `refit`, it selects the length
+            of this run.
     """
 
     label: str
@@ -61,7 +60,9 @@ class Job:
 
 
 def make_job(experiment: Experiment, overrides: Overrides, folder: Path, label: str) -> Job:
-    """Returns the job that trains an experiment after its stages, which get subfolders.
+    """Returns the job that trains an experiment after its stages, or after the first training of `refit`.
+
+    These get subfolders.
 
     Args:
         experiment: the experiment, which is trained last.
@@ -70,11 +71,14 @@ def make_job(experiment: Experiment, overrides: Overrides, folder: Path, label: 
         label: prefix of its output lines.
 
     Returns:
-        The job of the experiment, linked to those of its stages.
+        The job of the experiment, linked to those before it.
 
     Raises:
         VireidError: if a stage cannot be resolved, or has stages itself.
     """
+    if experiment.refit is not None:
+        selection = Job(f'{label}, selection', _without_console(refit.first(experiment)), folder / refit.FOLDER)
+        return Job(label, _without_console(experiment), folder, selection)
     before: Job | None = None
     for number, file in enumerate(experiment.stages, 1):
         stage = resolve(file, overrides, manager=experiment.manager)
@@ -144,6 +148,9 @@ def check_job(job: Job) -> None:
     """
     if job.before is not None:
         check_job(job.before)
+    if job.experiment.refit is not None:
+        refit.second(job.experiment)
+    elif job.before is not None:
         _check_weights(job, job.before)
     make_fabric(job.experiment.training)
     preflight(job.experiment, pretrained=not job.has_started(), trains=False)
@@ -205,10 +212,13 @@ def finish(
         VireidError: if its folder holds a run of another config, or one of another state of a plugin file.
         Interrupted: after Ctrl-C, once its checkpoint is written.
     """
-    folder, experiment = job.folder, job.experiment
-    if job.before is not None:  # its config then also works on its own
-        experiment = experiment.with_overrides({'stages': [], 'training.init': str(job.before.weights())})
-    rescore = False
+    folder, calibration, rescore = job.folder, None, False
+    if job.experiment.refit is not None:  # its config then also works on its own
+        experiment = refit.second(job.experiment)
+    elif job.before is not None:
+        experiment = job.experiment.with_overrides({'stages': [], 'training.init': str(job.before.weights())})
+    else:
+        experiment = job.experiment
     if (folder / 'config.yaml').is_file():
         path = inside(folder, 'config.yaml')
         changed = changes(
@@ -232,6 +242,8 @@ def finish(
     last = folder / 'checkpoints' / 'last.pt'
     if done is None and job.before is not None and not job.has_started():
         finish(job.before, data_may_move, log, warn, every)
+    if done is None and job.experiment.refit is not None:
+        experiment, calibration = selected(job)
     bar = Bar(job.label, every)
     try:
         if done is not None:
@@ -240,7 +252,7 @@ def finish(
             log(f'{_line(job.label, result)}  (trained before, scored again)')
             return _with_queries(result, folder / 'test')
         if trains(experiment):
-            train(experiment, folder, resume=newest(last, warn), callbacks=[bar])
+            train(experiment, folder, resume=newest(last, warn), callbacks=[bar], calibration=calibration)
         else:
             score_checkpoint(experiment, None, folder, callbacks=[bar])
     except VireidError as error:
@@ -249,6 +261,37 @@ def finish(
     assert trained is not None  # training writes it last
     log(_line(job.label, trained))
     return _with_queries(trained, folder)
+
+
+def selected(job: Job) -> tuple[Experiment, dict[str, Any] | None]:
+    """Returns the experiment of the second run of `refit`, and the calibration of the first, which is finished."""
+    assert job.before is not None
+    best = checkpoint.load(job.before.weights())
+    return refit.second(job.experiment, best['progress']['step']), best.get('calibration')
+
+
+def select(
+    experiment: Experiment, folder: Path, log: Callable[[str], None] = print, warn: Callable[[str], None] = print
+) -> tuple[Experiment, dict[str, Any] | None]:
+    """Trains or resumes the first run of `refit`; returns what `selected` does.
+
+    Args:
+        experiment: an experiment with `refit`.
+        folder: the folder of the second run.
+        log: called with a line about what was selected.
+        warn: called with a line for each damaged checkpoint.
+
+    Raises:
+        VireidError: as `finish` does, or if the second run cannot be built.
+        Interrupted: after Ctrl-C, once the checkpoint is written.
+    """
+    job = make_job(experiment, Overrides(), folder, experiment.name)
+    check_job(job)
+    assert job.before is not None
+    write_whole(folder / 'config.yaml', config_text.dump(experiment.to_config()))  # to resume
+    done = finish(job.before, data_may_move=True, log=lambda line: None, warn=warn)
+    log(f'{experiment.name}, selection: {done["weights"]}; now trained on the validation people too')
+    return selected(replace(job, experiment=experiment))
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
@@ -280,7 +323,8 @@ def _may_change(job: Job, data_may_move: bool) -> set[str]:
     if data_may_move:
         keys.add('dataset.root')
     if job.before is not None:
-        keys.add('training.init')  # the folder may have moved
+        # the folder may have moved; the first run selects the steps
+        keys.add('training.init' if job.experiment.refit is None else 'training.steps')
     # the run records the resolved values
     keys |= {f'training.{n}' for n in ('precision', 'memory_format') if getattr(job.experiment.training, n) == 'auto'}
     return keys
@@ -289,54 +333,3 @@ def _may_change(job: Job, data_may_move: bool) -> set[str]:
 def _line(label: str, result: dict[str, Any]) -> str:
     row = result['rows'][0]
     return f'{label:<40} rank-1 {100 * row["R1"]["mean"]:5.2f}  mAP {100 * row["mAP"]["mean"]:5.2f}'
-
-
-class Bar:
-    """Callback that shows the progress of a run: a bar on a terminal, elsewhere a line every `every` seconds."""
-
-    def __init__(self, label: str, every: float = 60.0) -> None:
-        self._bar = Progress(
-            TextColumn(label.replace('{', '{{').replace('}', '}}'), markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn('{task.description}', markup=False),
-            console=Terminal(),
-            transient=True,
-        )
-        self._bar.disable = not self._bar.console.is_terminal
-        self._task: Any = None
-        self._label, self._every, self._last_line = label, every, time.monotonic()
-
-    @hookimpl
-    def run_started(self, run: Any) -> None:
-        self._task = self._bar.add_task('', total=run.progress.total_steps, completed=run.progress.step)
-        self._bar.start()
-
-    @hookimpl
-    def preparing(self, what: str, done: int, total: int) -> None:
-        if self._bar.disable and done == 0:
-            print(f'{self._label}: {what}, {total:,}', flush=True)
-
-    @hookimpl
-    def step_ended(self, progress: Any) -> None:
-        self._bar.update(self._task, completed=progress.step, description='')
-        if self._bar.disable and time.monotonic() - self._last_line >= self._every:
-            self._last_line = time.monotonic()
-            print(f'{self._label}: step {progress.step:,} of {progress.total_steps:,}', flush=True)
-
-    @hookimpl
-    def evaluating(self, what: str, done: int, total: int) -> None:
-        if self._task is None:  # scored again, without a training run
-            self._task = self._bar.add_task('', total=total)
-            self._bar.start()
-        self._bar.update(self._task, description=f'{what} {done:,}/{total:,}')
-
-    @hookimpl
-    def evaluated(self, progress: Any) -> None:
-        if progress.step >= progress.total_steps:
-            self._bar.stop()
-
-    @hookimpl
-    def run_ended(self) -> None:
-        self._bar.stop()

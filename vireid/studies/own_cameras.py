@@ -107,7 +107,7 @@ class OwnCameras:
             return status
         log('\n5. Search')
         log('Searches use the model of the first fold; the table above shows its accuracy.')
-        checkpoint, index = runs / 'folds/fold_1/checkpoints/best.pt', runs / 'index'
+        checkpoint, index = runs / 'folds/fold_1/checkpoints/last.pt', runs / 'index'
         status = step('index', str(self.out), '-o', str(index), '--checkpoint', str(checkpoint), *self._plugins())
         if status or not ask('Open the search page?', True):
             return status

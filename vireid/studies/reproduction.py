@@ -29,7 +29,8 @@ from vireid.reporting import result_file
 from vireid.runtime.processes import world
 from vireid.studies.ablation import Row, Table, check_tables, config_key, unique_runs
 from vireid.studies.ablation_rows import choose_names, find_tables, make_rows
-from vireid.studies.jobs import Bar, Job, trains
+from vireid.studies.bar import Bar
+from vireid.studies.jobs import Job, trains
 from vireid.studies.launching import finish_all
 from vireid.studies.reproduction_cells import METRICS, Cell, table_markdown, table_text
 

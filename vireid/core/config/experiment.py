@@ -50,6 +50,8 @@ class Sections:
         loggers: configs of logger components.
         stages: config files to train first, in this order; each is initialized from the weights of the previous one,
             and this config from the weights of the last.
+        refit: settings laid over the config for a second training, once `evaluation.select='validation'` has chosen the
+            number of steps: `dict(dataset=dict(val_share=0.0))` trains again, from the start, on all people.
         requires: packages that provide components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
         plugins: Python files that provide components of this config; only recorded here, since the manager loads them.
         seed: random seed for weights, batches and augmentation, from 0.
@@ -67,6 +69,7 @@ class Sections:
     evaluation: Annotated[EvaluationSettings, Section(EvaluationSettings)] = EvaluationSettings()
     loggers: Sequence[Annotated[Config, Component('loggers')]] = field(default_factory=FrozenList)
     stages: Sequence[str] = field(default_factory=FrozenList)
+    refit: dict[str, Any] | None = None
     requires: Sequence[str] = field(default_factory=FrozenList)
     plugins: Sequence[str] = field(default_factory=FrozenList)
     seed: Seed = 0
@@ -161,7 +164,7 @@ class Experiment(Sections):
     def to_config(self) -> dict[str, Any]:
         """Returns the sections as plain values, as saved in `config.yaml` and checkpoints."""
         sections: dict[str, Any] = {
-            'losses': {}, 'evaluation': {}, 'loggers': [], 'stages': [], 'requires': [], 'plugins': [],
+            'losses': {}, 'evaluation': {}, 'loggers': [], 'stages': [], 'refit': None, 'requires': [], 'plugins': [],
             'seed': self.seed, 'name': self.name,
         } | thaw(self.given)  # fmt: skip
         return {f.name: sections[f.name] for f in fields(Sections)}

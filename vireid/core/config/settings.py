@@ -97,7 +97,7 @@ class TrainingSettings:
 
     Attributes:
         epochs: length of the run in epochs; set this or `steps`.
-        steps: length of the run in steps.
+        steps: length of the run in steps; after 0 steps, the initial model is fitted and scored.
         precision: training precision in lightning-fabric's terms; `16-mixed` needs a GPU. `auto` is `bf16-mixed` on
             hardware with native and correct bf16, else `32-true`; see `launch/bf16_check.py`. Evaluation has its own.
         accelerator: one of lightning-fabric's accelerators, or `auto`.
@@ -121,7 +121,7 @@ class TrainingSettings:
     """
 
     epochs: Positive | None = None
-    steps: Positive | None = None
+    steps: Annotated[int, Ge(0), Le(10**9)] | None = None
     precision: Literal['auto', '32-true', 'bf16-mixed', '16-mixed'] = '32-true'
     accelerator: Literal['auto', 'cpu', 'cuda', 'gpu', 'mps', 'tpu'] = 'auto'
     devices: Processes | Literal['auto'] = 1
@@ -225,6 +225,14 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     if config.get('stages') and at('training', 'init') is not None:
         text = f'training.init is {at("training", "init")!r}, but stages already provide the initial weights'
         problems.append(Conflict(text, todo='remove one of them'))
+    if config.get('refit') is not None:
+        select = at('evaluation', 'select', 'last')
+        if config.get('stages'):
+            problems.append(Conflict('refit and stages cannot be combined', todo='remove one of them', path='refit'))
+        elif select != 'validation':
+            text = f'refit needs a number of steps selected on validation people, but evaluation.select is {select!r}'
+            todo = "set evaluation.select='validation', or refit=None"
+            problems.append(Conflict(text, todo=todo, path='refit'))
     if at('training', 'init_partial', False) and at('training', 'init') is None and not config.get('stages'):
         text = 'training.init_partial is True, but there are no initial weights'
         todo = 'name them: --init FILE, or training.init; or remove --partial (training.init_partial)'

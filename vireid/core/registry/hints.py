@@ -142,8 +142,8 @@ def describe(hint: Any) -> str:
         return ', '.join(repr(option) for option in inner)
     container = origin or hint
     if isinstance(container, type) and issubclass(container, Mapping):
-        item = describe(inner[1]) if inner else ''
-        return f'a dict of {_PLURALS.get(item, item)}' if inner else 'a dict'
+        item = describe(inner[1]) if inner and inner[1] is not Any else ''
+        return f'a dict of {_PLURALS.get(item, item)}' if item else 'a dict'
     listed = isinstance(container, type) and container is not str and issubclass(container, Sequence)
     if listed or container in _LISTS:
         if container is tuple and inner and inner[-1] is not Ellipsis:

@@ -34,6 +34,7 @@ def state_of(run: Run, progress: Progress) -> dict[str, Any]:
         'unreadable': list(run.unreadable),
         'skipped': list(run.skipped),
         'fitted_step': run.fitted_step,
+        'calibration': run.calibration,
         'versions': versions(),
     }
 
