@@ -84,7 +84,7 @@ def prepare(
     settings = experiment.training
     init = settings.init if resume is None else None
     if experiment.refit is not None:
-        raise NotReady('refit: the first training must come first', todo='use vireid train, or vireid.train')
+        raise NotReady('refit: the first training must select the steps', todo='use vireid train, or vireid.train')
     if resume is None and init is None:
         if experiment.stages:
             raise NotReady(

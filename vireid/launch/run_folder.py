@@ -38,7 +38,7 @@ def choose_folder(
         if work_dir is None and not resume and Path(config).name == 'config.yaml' and _has_run(Path(config).parent):
             work_dir = Path(config).parent
         if not resume and (selecting := [p for p in ([work_dir] if work_dir else earlier) if _selects(p)]):
-            return selecting[-1], None
+            return max(selecting, key=lambda folder: folder.stat().st_mtime), None
         if work_dir and not resume and _never_saved(work_dir):
             log(f'{work_dir} has no checkpoint yet: starting from step 0')
             return work_dir, None

@@ -16,7 +16,7 @@ READING = tuple(f'images.{name}' for name in ('workers', 'reader*', 'check', 'on
 LONG = 40  # characters of a value that a message does not show
 # hardware, length of the run, and what it writes
 RESUMABLE = (
-    'name', 'loggers', 'plugins', 'requires', 'stages', 'refit*', *READING,
+    'name', 'loggers', 'plugins', 'requires', 'stages', *READING,
     *(
         f'training.{name}'
         for name in ('epochs', 'steps', 'precision', 'accelerator', 'devices', 'nodes', 'strategy', 'evaluate_every',
