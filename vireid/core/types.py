@@ -73,15 +73,16 @@ class Batch:
     progress: Progress | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # each tensor sent to another process takes a file descriptor, which are limited: small ones are sent as lists
-        numbers = {part: {m: t.tolist() for m, t in getattr(self, part).items()} for part in ('identities', 'cameras')}
-        return vars(self) | numbers
+        # each tensor sent to another process takes a file descriptor, which are limited: small ones are sent as lists;
+        # copies within a process keep those on a GPU, where a list would wait for it
+        labels = {part: getattr(self, part) for part in ('identities', 'cameras')}
+        return vars(self) | {p: {m: t.tolist() if t.is_cpu else t for m, t in of.items()} for p, of in labels.items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         import torch
 
         for part in ('identities', 'cameras'):
-            state[part] = {m: torch.tensor(numbers, dtype=torch.int64) for m, numbers in state[part].items()}
+            state[part] = {m: torch.as_tensor(numbers, dtype=torch.int64) for m, numbers in state[part].items()}
         vars(self).update(state)
 
 

@@ -148,7 +148,7 @@ class Embedder:
                     f'a PIL image of mode {image.mode!r}', allowed='RGB or L', todo="convert it: image.convert('RGB')"
                 )
             return np.array(image.convert('RGB'))
-        array = image.permute(1, 2, 0).numpy() if isinstance(image, Tensor) and image.ndim == 3 else image
+        array = image.permute(1, 2, 0).cpu().numpy() if isinstance(image, Tensor) and image.ndim == 3 else image
         if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 2:
             array = np.repeat(array[:, :, None], 3, axis=2)
         if not (isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3):
