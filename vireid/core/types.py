@@ -74,9 +74,10 @@ class Batch:
 
     def __getstate__(self) -> dict[str, Any]:
         # each tensor sent to another process takes a file descriptor, which are limited: small ones are sent as lists;
-        # copies within a process keep those on a GPU, where a list would wait for it
-        labels = {part: getattr(self, part) for part in ('identities', 'cameras')}
-        return vars(self) | {p: {m: t.tolist() if t.is_cpu else t for m, t in of.items()} for p, of in labels.items()}
+        # those on a GPU are in no other process, and must stay there when a batch is copied
+        parts = {part: getattr(self, part) for part in ('identities', 'cameras')}
+        on_cpu = {part: of for part, of in parts.items() if all(t.is_cpu for t in of.values())}
+        return vars(self) | {part: {m: t.tolist() for m, t in of.items()} for part, of in on_cpu.items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         import torch
