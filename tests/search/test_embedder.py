@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import vireid
-from vireid.errors import MissingFile, TooFew, WrongValue
+from vireid.errors import MissingFile, OutOfMemory, TooFew, WrongValue
 from vireid.search.gallery import find_gallery
 
 PLUGIN = faults.__file__
@@ -51,6 +51,15 @@ def test_every_kind_of_image_gives_the_same_embedding(embedder, paths):
     np.testing.assert_array_equal(embedder.embed(paths), expected)  # guessed: infrared
     np.testing.assert_array_equal(embedder.embed(paths[0]), embedder.embed([paths[0]], 'infrared'))
     np.testing.assert_allclose(embedder.embed_files(paths, ['infrared'] * 5), expected, atol=1e-6)
+
+
+def test_a_lack_of_memory_says_for_how_many_images(embedder, paths, monkeypatch):
+    def embed(images, modality):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(embedder.model, 'embed', embed)
+    with pytest.raises(OutOfMemory, match='5 images'):
+        embedder.embed(paths, 'infrared')
 
 
 def test_prepared_tensors_are_embedded_as_they_are(embedder, paths):
