@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from vireid import load_experiment
 from vireid.cli import main
 from vireid.diagnostics import bench
 from vireid.diagnostics.bench import BOTH, LOADER, STEP, Bench, Variant, interleave
@@ -20,6 +22,24 @@ def parts(loader: float, step: float, both: float, workers: int = 0, load: float
     rates = {LOADER: loader, STEP: step, BOTH: both, **changes}
     variants = [Variant(n, lambda: 0.0, BOTH if n in changes else '', n if n in changes else '') for n in rates]
     return Bench('title', variants, {name: [rate, rate] for name, rate in rates.items()}, [], workers, load, 2)
+
+
+@pytest.mark.parametrize(('kind', 'small'), [('cpu', True), ('cuda', False)])
+def test_the_first_step_on_a_gpu_does_not_count(monkeypatch, kind, small):
+    """A first step of 10 images takes 5 seconds, the others one tenth."""
+
+    class Loop:
+        def __init__(self, experiment, identities, whole=True):
+            self.device, self.full, self.steps = torch.device(kind), experiment.sampler['identities'] * 10, 0
+
+        def __call__(self):
+            self.steps += 1
+            return 10 / (5 if self.steps == 1 else 0.1)
+
+    monkeypatch.setattr(bench, 'StepLoop', Loop)
+    experiment = load_experiment(CONFIGS / 'systems' / 'agw_base.py')
+    found, step, notes = bench._affordable(experiment)
+    assert (found is not experiment, step.full < 80, bool(notes)) == (small, small, small)
 
 
 class TestAdvice:

@@ -26,12 +26,14 @@ from vireid.errors import (
     MissingFile,
     MissingKey,
     NotFinite,
+    OutOfMemory,
     TooFew,
     UnknownName,
     UnsupportedFile,
     VireidError,
     WrongContent,
 )
+from vireid.exchange import adaptation
 from vireid.exchange.adaptation import adapt, revert
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.exchange.norm_statistics import balanced_batches, estimate_norms, find_norms
@@ -462,6 +464,17 @@ class TestWhatChanges:
         with pytest.raises(UnsupportedFile, match=re.escape(str(checkpoint))) as caught:
             use(checkpoint, cameras, tmp_path / 'new.pt')
         assert 'training.freeze' in (caught.value.allowed or '')
+
+    def test_a_lack_of_memory_says_for_how_many_images(
+        self, make: Make, use: Any, cameras: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise torch.OutOfMemoryError
+
+        monkeypatch.setattr(adaptation, 'find_norms', full)
+        with pytest.raises(OutOfMemory, match=r'\d+ images'):
+            use(make({'type': 'Foreign'}), cameras, tmp_path / 'new.pt')
+        assert not (tmp_path / 'new.pt').exists()
 
 
 class TestRevert:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,14 @@ import torch
 from vireid.boundary import checkpoint
 from vireid.launch import memory_format
 from vireid.launch.launch import prepare
-from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS, channels_last_share, settle_memory_format
+from vireid.launch.memory_format import (
+    AUTO,
+    CHANNELS_LAST,
+    CONTIGUOUS,
+    channels_last_share,
+    settle_memory_format,
+    wait_for,
+)
 
 
 class Batches:
@@ -86,6 +94,28 @@ def test_a_trial_leaves_the_model_and_the_random_numbers_as_they_were(run):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_trial_needs_no_values_on_the_cpu(run):
+    # tensors on `meta` stand for those on a GPU: a batch with labels on the CPU would fail, and so not be timed
+    trainer = run(CONTIGUOUS)
+    batch = trainer.batches.first()
+    images, identities, cameras = (
+        {m: x.to('meta') for m, x in part.items()} for part in (batch.images, batch.identities, batch.cameras)
+    )
+    moved = replace(batch, images=images, identities=identities, cameras=cameras)
+    share = channels_last_share(trainer.run.model.to('meta'), moved, trainer.fabric)
+    assert share != 1
+
+
+@pytest.mark.parametrize('kind', ['cuda', 'mps'])
+def test_a_time_includes_the_work_of_the_device(monkeypatch, kind):
+    waited = list[object]()
+    monkeypatch.setattr(getattr(torch, kind), 'synchronize', lambda *device: waited.append(device))
+    wait_for(torch.device('cpu'))
+    assert not waited
+    wait_for(torch.device(kind))
+    assert len(waited) == 1
 
 
 def test_a_model_that_cannot_be_tried_stays_contiguous(run):

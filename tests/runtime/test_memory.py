@@ -24,12 +24,30 @@ def full_python() -> None:
     raise MemoryError
 
 
+def full_apple_gpu() -> None:
+    raise RuntimeError(
+        'MPS backend out of memory (MPS allocated: 9.05 GB, other allocations: 1.00 MB, max allowed: 9.07 GB). Tried '
+        'to allocate 200.00 MB on private pool. Use PYTORCH_MPS_HIGH_WATERMARK_RATIO=0.0 to disable upper limit'
+    )
+
+
+def full_in_cuda() -> None:
+    raise RuntimeError('CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported')
+
+
+def full_in_a_library() -> None:
+    raise RuntimeError('CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`')
+
+
 @pytest.mark.parametrize(
     ('fail', 'told'),
     [
         (allocate, '4503599627370496 bytes'),
         (full_gpu, '2.00 GiB'),
         (full_python, None),
+        (full_apple_gpu, '200.00 MB'),
+        (full_in_cuda, 'CUDA'),
+        (full_in_a_library, 'CUBLAS'),
     ],
 )
 def test_what_did_not_fit_and_what_to_lower(fail, told):

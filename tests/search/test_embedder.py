@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import vireid
-from vireid.errors import MissingFile, TooFew, WrongValue
+from vireid.errors import MissingFile, OutOfMemory, TooFew, WrongValue
 from vireid.search.gallery import find_gallery
 
 PLUGIN = faults.__file__
@@ -25,6 +25,16 @@ def paths(people):
     return [image.path for image in find_gallery(people / 'cam3')[1][:5]]
 
 
+class OnGPU(torch.Tensor):
+    """A tensor that NumPy cannot read, as one on a GPU."""
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+    def numpy(self):
+        raise TypeError
+
+
 def test_every_kind_of_image_gives_the_same_embedding(embedder, paths):
     expected = embedder.embed(paths, 'infrared')
     assert expected.shape == (5, embedder.length)
@@ -35,11 +45,21 @@ def test_every_kind_of_image_gives_the_same_embedding(embedder, paths):
         pixels,
         [Image.open(path) for path in paths],
         [torch.from_numpy(image).permute(2, 0, 1) for image in pixels],
+        [torch.from_numpy(image).permute(2, 0, 1).as_subclass(OnGPU) for image in pixels],
     ):
         np.testing.assert_array_equal(embedder.embed(kind, 'infrared'), expected)
     np.testing.assert_array_equal(embedder.embed(paths), expected)  # guessed: infrared
     np.testing.assert_array_equal(embedder.embed(paths[0]), embedder.embed([paths[0]], 'infrared'))
     np.testing.assert_allclose(embedder.embed_files(paths, ['infrared'] * 5), expected, atol=1e-6)
+
+
+def test_a_lack_of_memory_says_for_how_many_images(embedder, paths, monkeypatch):
+    def embed(images, modality):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(embedder.model, 'embed', embed)
+    with pytest.raises(OutOfMemory, match='5 images'):
+        embedder.embed(paths, 'infrared')
 
 
 def test_prepared_tensors_are_embedded_as_they_are(embedder, paths):

@@ -1,6 +1,6 @@
 """Repeat a finished run from its folder and check that the results are identical.
 
-The same machine and versions give the same numbers, bit for bit.
+The same machine and versions give the same numbers, bit for bit, on a CPU; on a GPU, the last bits vary.
 
 Exit status: 0 if all is equal, 1 if something differs.
 """

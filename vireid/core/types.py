@@ -73,15 +73,17 @@ class Batch:
     progress: Progress | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # each tensor sent to another process takes a file descriptor, which are limited: small ones are sent as lists
-        numbers = {part: {m: t.tolist() for m, t in getattr(self, part).items()} for part in ('identities', 'cameras')}
-        return vars(self) | numbers
+        # each tensor sent to another process takes a file descriptor, which are limited: small ones are sent as lists;
+        # those on a GPU are in no other process, and must stay there when a batch is copied
+        parts = {part: getattr(self, part) for part in ('identities', 'cameras')}
+        on_cpu = {part: of for part, of in parts.items() if all(t.is_cpu for t in of.values())}
+        return vars(self) | {part: {m: t.tolist() for m, t in of.items()} for part, of in on_cpu.items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         import torch
 
         for part in ('identities', 'cameras'):
-            state[part] = {m: torch.tensor(numbers, dtype=torch.int64) for m, numbers in state[part].items()}
+            state[part] = {m: torch.as_tensor(numbers, dtype=torch.int64) for m, numbers in state[part].items()}
         vars(self).update(state)
 
 

@@ -268,6 +268,8 @@ def interleave(variants: Sequence[Variant], seconds: float, show: Show) -> dict[
 def _affordable(experiment: Experiment, identities: int = IDENTITIES) -> tuple[Experiment, StepLoop, list[str]]:
     """Returns the experiment with smaller batches if its step is slow here, its step, and a note about it."""
     part, notes = StepLoop(experiment, identities, whole=False), list[str]()
+    if part.device.type != 'cpu':
+        part()  # the first step on a GPU loads its libraries, which takes seconds
     if part.full / part() > SLOW and (experiment.sampler.get('identities') or 0) > 2:
         used = [own.get('identities') or 0 for own in experiment.step.get('optimizers', {}).values()]
         smaller = experiment.with_overrides({'sampler.identities': max(2, *used, 0)})

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import torch
-
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import BatchStream, default_workers
@@ -19,7 +17,7 @@ from vireid.launch.compilation import compile_forward
 from vireid.launch.fabric import make_fabric
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.launch import build_batches
-from vireid.launch.memory_format import FORMATS
+from vireid.launch.memory_format import FORMATS, wait_for
 
 STEPS = 1_000_000  # in an epoch: no benchmark leaves the first
 
@@ -72,11 +70,8 @@ class StepLoop:
         self._progress = self._progress.next()
 
     def now(self) -> float:
-        """Returns the time once the device has finished its work, since calls return before the work is done."""
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == 'mps':
-            torch.mps.synchronize()
+        """Returns the time once the device has finished its work."""
+        wait_for(self.device)
         return time.perf_counter()
 
 

@@ -28,6 +28,7 @@ from vireid.exchange.norm_statistics import augmented, balanced_batches, estimat
 from vireid.exchange.unlabeled_images import find_images
 from vireid.interfaces import Model, Neck
 from vireid.launch.image_checks import check_images
+from vireid.runtime.memory import within_memory
 from vireid.runtime.randomness import seeded
 
 OnProgress = Callable[[str, int, int], None]  # (what, done, total)
@@ -138,7 +139,9 @@ def adapt(
     def batches(data: ImageSet, keys: Sequence[Sequence[Any]], what: str, processes: int = workers) -> Batches:
         return Batches(data, keys, processes, device, lambda done: on_progress(what, done, len(keys)))
 
-    with seeded(experiment.seed, 'adapt'):
+    what = f'embedding {size} images at once on {device}'
+    todo = 'free memory' + (', or use the CPU: CUDA_VISIBLE_DEVICES=' if device.type == 'cuda' else '')
+    with seeded(experiment.seed, 'adapt'), within_memory(what, todo):
         first = [next(i for i, s in enumerate(samples) if s.modality == m) for m in MODALITIES]
         norms, frozen = find_norms(model, next(iter(batches(tested, [first], 'inspecting the network', 0))).images)
         necks, supervised = _find_necks(model)

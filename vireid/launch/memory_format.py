@@ -91,18 +91,21 @@ def channels_last_share(model: nn.Module, batch: Batch, fabric: Fabric) -> float
 def _time(model: nn.Module, batch: Batch, fabric: Fabric) -> float:
     """Returns the seconds of one training pass."""
     model.train()
-    _wait(fabric.device)
+    wait_for(fabric.device)
     start = time.perf_counter()
     with located(model), fabric.autocast():
         losses = model(copy.copy(batch))
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
     total.backward()
-    _wait(fabric.device)
+    wait_for(fabric.device)
     for parameter in model.parameters():
         parameter.grad = None
     return time.perf_counter() - start
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
+    """Waits until a device has finished its work, since calls return before the work is done."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
+    elif device.type == 'mps':
+        torch.mps.synchronize()

@@ -19,8 +19,9 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, own: Tensor) -> Tensor:
         rank, size = world()
         ctx.rank, ctx.count = rank, len(own)
+        own = own.contiguous()  # before its copies: a channels-last map and its parts must have the same layout
         parts = [torch.empty_like(own) for _ in range(size)]
-        dist.all_gather(parts, own.contiguous())
+        dist.all_gather(parts, own)
         return torch.cat(parts)
 
     @staticmethod

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 from vireid.errors import OutOfMemory
 
+# of CPUs; of Apple GPUs and of CUDA itself, outside torch's allocator; of cuBLAS and cuDNN, for their own buffers
+PHRASES = ("can't allocate memory", 'out of memory', 'STATUS_ALLOC_FAILED')
+
 
 @contextmanager
 def within_memory(what: str, todo: str) -> Iterator[None]:
@@ -26,11 +29,12 @@ def within_memory(what: str, todo: str) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
             raise
         # torch continues with advice on its own settings, and on CPUs begins with a place in its source code
-        message = lines[0].rpartition('DefaultCPUAllocator: ')[2].partition('. GPU ')[0] if lines else 'out of memory'
+        message = lines[0].rpartition('DefaultCPUAllocator: ')[2] if lines else 'out of memory'
+        message = message.partition('. GPU ')[0].partition('. Use PYTORCH')[0]
         raise OutOfMemory(f'{what} needs more memory: {message}', todo=todo) from error
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     import torch
 
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in PHRASES)

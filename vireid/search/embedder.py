@@ -20,6 +20,7 @@ from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.errors import TooFew, WrongValue
 from vireid.exchange.models import load as load_model
 from vireid.exchange.models import load_weights
+from vireid.runtime.memory import within_memory
 from vireid.search.modality import guess_modality
 from vireid.statistics.calibration import Calibration
 
@@ -148,7 +149,7 @@ class Embedder:
                     f'a PIL image of mode {image.mode!r}', allowed='RGB or L', todo="convert it: image.convert('RGB')"
                 )
             return np.array(image.convert('RGB'))
-        array = image.permute(1, 2, 0).numpy() if isinstance(image, Tensor) and image.ndim == 3 else image
+        array = image.permute(1, 2, 0).cpu().numpy() if isinstance(image, Tensor) and image.ndim == 3 else image
         if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 2:
             array = np.repeat(array[:, :, None], 3, axis=2)
         if not (isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3):
@@ -161,7 +162,9 @@ class Embedder:
         return torch.stack([self._transform(torch.from_numpy(image).permute(2, 0, 1), **known) for image in pixels])
 
     def _embed(self, images: Tensor, modality: Modality) -> np.ndarray:
-        with torch.inference_mode(), located(self.model):
+        what = f'embedding {len(images)} images at once on {self.device}'
+        todo = 'embed fewer images at once, or lower evaluation.batch_size'
+        with torch.inference_mode(), within_memory(what, todo), located(self.model):
             embedded = self.model.embed(images.to(self.device), modality)
         require_embedding(embedded, len(images), self.model)
         self.length = embedded.shape[1]

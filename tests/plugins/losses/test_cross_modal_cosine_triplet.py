@@ -69,3 +69,14 @@ def test_without_a_triplet_it_is_zero_with_a_gradient():
 def test_what_it_refuses(among):
     with pytest.raises(WrongValue, match='among'):
         CrossModalCosineTriplet(among=among)
+
+
+def test_keeps_full_precision_under_autocast():
+    torch.manual_seed(0)
+    ids = torch.tensor([0, 0, 1, 1, 0, 0, 1, 1])
+    feature = 1 + 0.01 * torch.randn(8, 64)  # in half precision, all similarities would be 1
+    given = HeadOutput(feature), ids, Context({VISIBLE: 4, INFRARED: 4}, ids)
+    exact = CrossModalCosineTriplet(0.0)(*given)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(CrossModalCosineTriplet(0.0)(*given), exact)
+    assert 0 < exact < 0.001

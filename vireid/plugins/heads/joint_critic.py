@@ -102,10 +102,14 @@ def another_identity(identities: Tensor) -> Tensor | None:
     Rows of an identity are paired in order with those of the next. If all have K rows, one after the other, that is a
     shift by K, as in the released code.
     """
-    groups = [torch.nonzero(identities == i).flatten() for i in dict.fromkeys(identities.tolist())]
+    places: dict[int, list[int]] = {}
+    for row, identity in enumerate(identities.tolist()):  # a single transfer from the device
+        places.setdefault(identity, []).append(row)
+    groups = list(places.values())
     if len(groups) < 2:
         return None
-    rows = torch.empty_like(identities)
+    rows = [0] * len(identities)
     for own, following in zip(groups, [*groups[1:], groups[0]], strict=True):
-        rows[own] = following[torch.arange(len(own), device=own.device) % len(following)]
-    return rows
+        for number, row in enumerate(own):
+            rows[row] = following[number % len(following)]
+    return torch.tensor(rows, device=identities.device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vireid.core.types import MODALITIES, Context, HeadOutput, Modality
 from vireid.errors import WrongValue
+from vireid.plugins.full_precision import full_precision
 
 
 class CrossModalCosineTriplet(nn.Module):
@@ -49,13 +50,17 @@ class CrossModalCosineTriplet(nn.Module):
             others = [m for m in self.among if m != modality] or [modality]
             compared = torch.cat([_indices(context.rows(m), unit) for m in others])
             anchors = context.rows(modality)
-            similarity = unit[anchors] @ unit[compared].T  # (A, B)
+            if anchors.start == anchors.stop or not len(compared):
+                continue
+            # under autocast the product would be in half precision
+            with full_precision(unit):
+                similarity = unit[anchors] @ unit[compared].T  # (A, B)
             same = identities[anchors, None] == identities[compared]
             counts = same.any(dim=1) & ~same.all(dim=1)
-            if counts.any():
-                positive = similarity.masked_fill(~same, torch.inf)[counts].amin(dim=1)
-                negative = similarity.masked_fill(same, -torch.inf)[counts].amax(dim=1)
-                total = total + torch.relu(self.margin - positive + negative).mean()
+            positive = similarity.masked_fill(~same, torch.inf).amin(dim=1)
+            negative = similarity.masked_fill(same, -torch.inf).amax(dim=1)
+            hinge = torch.relu(self.margin - positive + negative)  # 0 for anchors that do not count: the gap is -inf
+            total = total + hinge.sum() / counts.sum().clamp_min(1)
         return total  # ()
 
 

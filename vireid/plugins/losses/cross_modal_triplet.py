@@ -58,12 +58,13 @@ class CrossModalTriplet(nn.Module):
             same: (A, B), whether they share an identity.
         """
         if self.triplets == 'hardest':
-            anchors = same.any(dim=1) & ~same.all(dim=1)
-            if not anchors.any():
+            if not same.numel():
                 return 0 * across.sum()
-            farthest = across.masked_fill(~same, float('-inf'))[anchors].amax(dim=1)
-            nearest = across.masked_fill(same, float('inf'))[anchors].amin(dim=1)
-            return (self.margin + farthest - nearest).clamp_min(0).mean()
+            anchors = same.any(dim=1) & ~same.all(dim=1)
+            farthest = across.masked_fill(~same, float('-inf')).amax(dim=1)
+            nearest = across.masked_fill(same, float('inf')).amin(dim=1)
+            costs = (self.margin + farthest - nearest).clamp_min(0)  # 0 for other anchors: the gap is -inf
+            return costs.sum() / anchors.sum().clamp_min(1)
         costs = (self.margin + across[:, :, None] - across[:, None, :]).clamp_min(0)  # (A, B, B): positive, negative
         triplets = (same[:, :, None] & ~same[:, None, :]).to(costs.dtype)
         return (triplets * costs).sum() / torch.clamp_min(triplets.sum(), 1)

@@ -63,9 +63,8 @@ class CrossModalityGap(nn.Module):
     def _pair(self, first: Tensor, has_first: Tensor, second: Tensor, has_second: Tensor) -> Tensor:
         squared = (first[:, None] - second[None, :]).square().sum(dim=2)
         distance = squared.clamp_min(1e-12).sqrt()  # (I, I); sqrt has no gradient at 0
-        unusable = ~(has_first[:, None] & has_second[None, :]) | torch.eye(len(first), dtype=torch.bool).to(
-            first.device
-        )
+        itself = torch.eye(len(first), dtype=torch.bool, device=first.device)
+        unusable = ~(has_first[:, None] & has_second[None, :]) | itself
         negatives = distance.masked_fill(unusable, float('inf'))
         nearest = torch.minimum(negatives.amin(dim=1), negatives.amin(dim=0))  # (I,)
         term = (self.margin + distance.diagonal() - nearest).clamp_min(0)  # 0 without negatives

@@ -8,8 +8,9 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from vireid.core.types import Context, HeadOutput, joint_order
+from vireid.core.types import Context, HeadOutput
 from vireid.plugins.full_precision import full_precision
+from vireid.plugins.modality_numbers import modality_numbers
 
 
 class HeteroCenterTriplet(nn.Module):
@@ -36,9 +37,7 @@ class HeteroCenterTriplet(nn.Module):
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         parts = feature.reshape(len(feature), -1, feature.shape[-1])  # (B, P, C); one part for a vector
-        modality = torch.cat(
-            [torch.full((context.counts[m],), number) for number, m in enumerate(joint_order(context.counts))]
-        ).to(identities.device)
+        modality = modality_numbers(context, identities.device)  # (B,)
         groups, group_of = (identities * len(context.counts) + modality).unique(return_inverse=True)  # (N,), (B,)
         member = torch.nn.functional.one_hot(group_of, len(groups)).T  # (N, B)
         share = (member / member.sum(dim=1, keepdim=True)).to(parts.dtype)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.core.types import Context, HeadOutput, joint_order
+from vireid.core.types import Context, HeadOutput
 from vireid.errors import TooFew
 from vireid.plugins.losses.unit_distances import distances, one_vector
+from vireid.plugins.modality_numbers import modality_numbers
 
 
 class MSEL(nn.Module):
@@ -31,9 +32,7 @@ class MSEL(nn.Module):
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         feature = one_vector('MSEL', output)
         distance = distances(feature, feature)  # (B, B)
-        order = joint_order(context.counts)
-        modality = torch.cat([torch.full((context.counts[m],), number) for number, m in enumerate(order)])
-        modality = modality.to(identities.device)  # (B,)
+        modality = modality_numbers(context, identities.device)  # (B,)
         identity = identities[:, None] == identities[None, :]
         within = modality[:, None] == modality[None, :]
         itself = torch.eye(len(feature), dtype=torch.bool, device=identity.device)
@@ -47,7 +46,9 @@ class MSEL(nn.Module):
             )
         gap = _row_means(distance, others) - _row_means(distance, own)  # (B,)
         counted = own.any(dim=1) & others.any(dim=1)
-        members = torch.nn.functional.one_hot(modality, len(order)).T * counted  # (M, B): whose terms are averaged
+        members = (
+            torch.nn.functional.one_hot(modality, len(context.counts)).T * counted
+        )  # (M, B): whose terms are averaged
         count = members.sum(dim=1)
         means = (members * gap.square()).sum(dim=1) / count.clamp_min(1)  # (M,)
         return means.sum() / (count > 0).sum().clamp_min(1)  # ()

@@ -280,7 +280,8 @@ def _loss(build_part: BuildPart, name: str, config: Mapping[str, Any]) -> nn.Mod
 def _pairs(batch: Batch) -> tuple[dict[Modality, Tensor], Tensor]:
     """Returns the images of a batch of pairs, and the label of each pair."""
     labels = [batch.identities.get(m, torch.empty(0)) for m in MODALITIES]
-    if not torch.equal(*labels) or not len(labels[0]):
+    first, second = map(len, labels)
+    if first != second or not first or not torch.equal(*labels):  # a missing modality is on no GPU
         raise Mismatch(
             f'HiCMD got {" and ".join(f"{len(rows)} {m}" for m, rows in zip(MODALITIES, labels, strict=True))} '
             'images that do not form pairs',

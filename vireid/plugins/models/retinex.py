@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vireid.plugins.full_precision import in_float64
+
 LEVELS = 255.0
 
 
@@ -24,15 +26,15 @@ def multiscale_retinex(images: Tensor, sigmas: Sequence[float] = (5.0, 20.0)) ->
     Returns:
         (B, C, H, W) floats in 0..1.
     """
-    levels = images.double() * LEVELS
+    levels = in_float64(images) * LEVELS
     ratio = torch.zeros_like(levels)
     for sigma in sigmas:
-        across, along = (_window(n, sigma, images.device) for n in levels.shape[2:])
+        across, along = (_window(n, sigma, levels.device) for n in levels.shape[2:])
         ratio += (levels.log1p() - (across @ levels @ along.T).log1p()) / len(sigmas)
     low, high = ratio.amin(dim=(1, 2, 3), keepdim=True), ratio.amax(dim=(1, 2, 3), keepdim=True)
     constant = high - low < 1e-9  # rounding alone
     stretched = (ratio - low) / (high - low).clamp(min=1e-9)
-    return torch.where(constant, images, stretched.to(images.dtype))
+    return torch.where(constant.to(images.device), images, stretched.to(images))
 
 
 def _window(size: int, sigma: float, device: torch.device) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
 from vireid.errors import Mismatch
+from vireid.plugins.modality_numbers import modality_numbers
 from vireid.plugins.necks.matching import one_input
 
 
@@ -47,8 +48,7 @@ class CrossModalAttention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, nodes: Tensor, context: Context) -> Tensor:
-        counts = torch.tensor(list(context.counts.values()), device=nodes.device)
-        modality = torch.repeat_interleave(torch.arange(len(counts), device=nodes.device), counts)  # (B,)
+        modality = modality_numbers(context, nodes.device)  # (B,)
         looks_at = modality[:, None] != modality[None, :]  # (B, B)
         if self.same_identity:
             if context.identities is None:

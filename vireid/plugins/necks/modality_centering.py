@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, Modality
 from vireid.errors import Mismatch
+from vireid.plugins.full_precision import in_float64
 from vireid.plugins.necks.matching import one_input
 
 
@@ -43,5 +44,5 @@ class ModalityCentering(nn.Module):
     def fit(self, vector: Tensor, context: Context) -> None:
         """Computes the means from (N, C) vectors; modalities without images keep theirs."""
         for modality in context.counts:
-            mean = vector[context.rows(modality)].double().mean(dim=0)
+            mean = in_float64(vector[context.rows(modality)]).mean(dim=0)
             getattr(self, f'mean_{modality}').copy_(mean)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
 from vireid.errors import Mismatch, TooFew
+from vireid.plugins.full_precision import in_float64
 from vireid.plugins.necks.matching import one_input
 
 
@@ -64,8 +65,8 @@ class WithinIdentityWhitening(nn.Module):
         """
         if context.identities is None:
             raise Mismatch('WithinIdentityWhitening is fitted to labeled images, but these have no identities')
-        pieces = vector.double().unflatten(1, (self.groups, -1))  # (N, G, C / G)
-        _, label = context.identities.unique(return_inverse=True)
+        pieces = in_float64(vector).unflatten(1, (self.groups, -1))  # (N, G, C / G)
+        _, label = context.identities.to(pieces.device).unique(return_inverse=True)
         count = torch.bincount(label).to(pieces)
         if count.max() < 2:
             raise TooFew(

@@ -53,11 +53,13 @@ def _identities(batch: Batch) -> list[int]:
 
 
 def _part(batch: Batch, identities: Sequence[int]) -> Batch:
-    kept = {m: torch.isin(ids, torch.tensor(identities, device=ids.device)) for m, ids in batch.identities.items()}
+    # rows instead of masks: indexing with a mask on a GPU waits for it, each time
+    rows = {m: [row for row, i in enumerate(ids.tolist()) if i in identities] for m, ids in batch.identities.items()}
+    at = {m: torch.tensor(rows[m], dtype=torch.int64, device=ids.device) for m, ids in batch.identities.items()}
     return replace(
         batch,
-        images={m: images[kept[m]] for m, images in batch.images.items()},
-        identities={m: ids[kept[m]] for m, ids in batch.identities.items()},
-        cameras={m: cameras[kept[m]] for m, cameras in batch.cameras.items()},
-        paths={m: [p for p, k in zip(ps, kept[m].tolist(), strict=True) if k] for m, ps in batch.paths.items()},
+        images={m: images[at[m]] for m, images in batch.images.items()},
+        identities={m: ids[at[m]] for m, ids in batch.identities.items()},
+        cameras={m: cameras[at[m]] for m, cameras in batch.cameras.items()},
+        paths={m: [paths[row] for row in rows[m]] for m, paths in batch.paths.items()},
     )

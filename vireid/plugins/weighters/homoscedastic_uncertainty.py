@@ -86,7 +86,7 @@ class HomoscedasticUncertainty(nn.Module):
             self.begun.fill_(True)
         self.log_variance.data.clamp_(*self.bounds)
         every = self.log_variance.to(torch.promote_types(losses.dtype, torch.float32))
-        s = every if len(names) == len(self.task_names) else every[present]
+        s = every if len(names) == len(self.task_names) else torch.stack([every[i] for i in present])
         weights = torch.exp(-s) / 2
         total = (weights * losses + s / 2).sum()
         return total, dict(zip(names, weights.detach(), strict=True))
