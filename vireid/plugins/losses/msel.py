@@ -46,9 +46,8 @@ class MSEL(nn.Module):
             )
         gap = _row_means(distance, others) - _row_means(distance, own)  # (B,)
         counted = own.any(dim=1) & others.any(dim=1)
-        members = (
-            torch.nn.functional.one_hot(modality, len(context.counts)).T * counted
-        )  # (M, B): whose terms are averaged
+        # (M, B): whose terms are averaged
+        members = torch.nn.functional.one_hot(modality, len(context.counts)).T * counted
         count = members.sum(dim=1)
         means = (members * gap.square()).sum(dim=1) / count.clamp_min(1)  # (M,)
         return means.sum() / (count > 0).sum().clamp_min(1)  # ()
