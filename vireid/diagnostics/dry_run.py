@@ -48,7 +48,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     if experiment.stages:
         notes.append(f'earlier stages, which are not tried here: {", ".join(experiment.stages)}')
     if experiment.refit is not None:
-        notes.append('refit: the run trains twice; the second training, on more people, is not tried here')
+        notes.append('refit: the run trains twice, the second time on more people; time and memory are those of one')
     if init := experiment.training.init:
         notes.append(f'the run is initialized from {init}, which is not tried here')
     fabric = make_fabric(experiment.training)
