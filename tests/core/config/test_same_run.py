@@ -28,6 +28,15 @@ def test_defaults_that_are_written_out_and_tuples_are_no_difference():
     assert changes(sections(), same) == {}
 
 
+def test_the_tuples_of_a_view_are_no_difference_either():
+    def seen(**given: Any) -> Sections:
+        return sections(images={'views': {'gray': {'of': 'visible', **given}}})
+
+    whole = seen(train=[{'type': 'Normalize', 'mean': (0.4, 0.5, 0.6)}])
+    assert changes(whole, seen(train=[{'type': 'Normalize', 'mean': [0.4, 0.5, 0.6]}])) == {}
+    assert changes(whole, seen(train=[])).keys() == {'images.views.gray.train'}
+
+
 def test_each_difference_is_a_dotted_key():
     other = sections(
         model={'backbone': {'depth': 50}, 'necks': {}}, training={'steps': 4}, dataset={'root': '/b'},

@@ -92,6 +92,7 @@ def _values(run: Sections) -> dict[str, Any]:
     """Returns the value of each dotted key; tuples become lists."""
     sections = {f.name: getattr(run, f.name) for f in fields(Sections)}
     sections |= {name: vars(sections[name]) for name in SETTINGS}
+    sections['images'] = sections['images'] | {'views': {name: vars(view) for name, view in run.images.views.items()}}
     return {'.'.join(path): _plain(value) for path, value in leaves(sections)}
 
 
