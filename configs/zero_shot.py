@@ -1,5 +1,6 @@
-# No training: stripes of two maps of a pretrained network, centered per modality, on gray images. The baseline that
-# every method has to beat; see docs/own-cameras.md. vireid test configs/zero_shot.py --data-root DIR
+# No training: stripes of two maps of a pretrained network, centered per modality, on gray images and their mirror
+# images. The baseline that every method has to beat; see docs/own-cameras.md.
+#   vireid test configs/zero_shot.py --data-root DIR
 _base_ = ['_base_/own.py', '_base_/run.py']
 
 model = dict(
@@ -16,6 +17,7 @@ model = dict(
     weighter=dict(type='Fixed'),
     embedding=('centered2', 'centered'),
     normalize_parts=True,
+    mirror=True,
 )
 images = dict(
     size=(256, 128),

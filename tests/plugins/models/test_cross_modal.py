@@ -146,6 +146,30 @@ def test_an_embedding_may_join_heads_and_features(components):
     assert build(components, config).eval().embed(torch.randn(2, 3, 8, 4), VISIBLE).shape == (2, 16)
 
 
+class LeftHalf(TinyBackbone):
+    """Sees the left half of an image only, so that a mirrored image looks different."""
+
+    def forward(self, images):
+        return super().forward({m: x[..., :2] for m, x in images.items()})
+
+
+def test_a_mirrored_embedding_is_the_mean_of_the_unit_vectors_of_an_image_and_its_mirror_image(components):
+    components.add('backbones', 'LeftHalf', LeftHalf)
+    config = model_config()
+    config['backbone']['type'] = 'LeftHalf'
+    torch.manual_seed(0)
+    plain = build(components, config).eval()
+    mirrored = build(components, {**config, 'mirror': True}).eval()
+    mirrored.load_state_dict(plain.state_dict())
+    images = torch.randn(3, 3, 8, 4)
+    with torch.no_grad():
+        own, other = (torch.nn.functional.normalize(plain.embed(x, VISIBLE)) for x in (images, images.flip(3)))
+        found = mirrored.embed(images, VISIBLE)
+        assert torch.allclose(found, (own + other) / 2, atol=1e-6)
+        assert torch.allclose(found, mirrored.embed(images.flip(3), VISIBLE), atol=1e-6)
+    assert (own - other).norm(dim=1).min() > 0.01
+
+
 def test_an_unknown_component_is_named_with_the_nearest(components):
     config = model_config()
     config['necks']['fused']['type'] = 'MLFN'

@@ -63,6 +63,7 @@ class CrossModalModel(nn.Module):
             channels for visible and infrared.
         normalize_parts: whether to scale each part of the embedding, and each copy, to length 1. By default only the
             whole vector is normalized, at evaluation.
+        mirror: whether to average the embedding with that of the mirrored image, both of length 1; takes twice as long.
         image_size: (H, W) of the images, if known.
         training: the `training` section, to reject `epochs` after its end.
         steps_per_epoch: number of steps per epoch, if known, for the same check.
@@ -84,13 +85,14 @@ class CrossModalModel(nn.Module):
         translators: dict[str, TranslatorConfig] | None = None,
         modalities: Mapping[Modality, int] | None = None,
         normalize_parts: bool = False,
+        mirror: bool = False,
         image_size: tuple[int, int] | None = None,
         training: Any = None,
         steps_per_epoch: int | None = None,
     ) -> None:
         super().__init__()
         self.num_identities, self.across_ranks, self.where = num_identities, across_ranks, build_part.where
-        self.normalize_parts = normalize_parts
+        self.normalize_parts, self.mirror = normalize_parts, mirror
         channels = dict(modalities or dict.fromkeys(MODALITIES, 3))
         self.translators, self.epochs = nn.ModuleDict(), dict[str, Epochs | None]()
         self.image_specs = {IMAGES: FeatureSpec(max(channels.values()), 'map', 'paired', image_size)}
@@ -213,6 +215,13 @@ class CrossModalModel(nn.Module):
         In training mode, shared BatchNorm layers see all modalities together, as in training. In eval mode the vectors
         equal those of `embed`.
         """
+        vectors = self._embed(images)
+        if not self.mirror:
+            return vectors
+        mirrored = self._embed({m: x.flip(-1) for m, x in images.items()})
+        return (nn.functional.normalize(vectors, dim=1) + nn.functional.normalize(mirrored, dim=1)) / 2
+
+    def _embed(self, images: Mapping[Modality, Tensor]) -> Tensor:
         features = self.features(images, self.embedding_necks)
         parts = []
         for name in self.embedding:
