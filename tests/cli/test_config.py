@@ -89,7 +89,7 @@ class TestDiff:
 
     def test_a_wrong_file_is_an_error_and_not_a_difference(self, here, capsys):
         assert main(['config', 'diff', 'configs/tffn_demo.py', 'configs/tffn_dmo.py']) == 2
-        assert "did you mean 'tffn_demo.py'?" in capsys.readouterr().err
+        assert "did you mean 'configs/tffn_demo.py'?" in capsys.readouterr().err
 
 
 class TestOverrides:

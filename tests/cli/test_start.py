@@ -53,7 +53,7 @@ def test_all_steps_in_order_and_each_is_printed(crops, called, tmp_path, capsys)
     by_name = {arguments[0]: ' '.join(arguments) for arguments in called.found}
     assert by_name['test'].endswith('--cfg-options model.backbone.weights=w.pth')
     assert by_name['train'].endswith('--folds 3 --cfg-options model.backbone.weights=w.pth training.steps=5')
-    assert 'fold_1/checkpoints/best.pt' in by_name['index']
+    assert 'fold_1/checkpoints/last.pt' in by_name['index']
 
 
 def test_folders_are_copied_by_camera_once(crops, called, tmp_path, capsys):

@@ -138,7 +138,7 @@ class TestConfigs:
         ('name', 'kind', 'nearest'),
         [
             ('acme-tool::small.py', UnknownName, 'acme-tools'),
-            ('acme-tools::smal.py', MissingFile, 'small.py'),
+            ('acme-tools::smal.py', MissingFile, 'acme-tools::small.py'),
         ],
     )
     def test_an_unknown_name_is_reported_with_the_known_ones(self, acme, name, kind, nearest):
