@@ -60,8 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains and evaluates; the docstring of the module lists the exit statuses."""
-    overrides, manager = arguments.overrides_of(args), arguments.make_manager(args)
-    dry = args.dry_run or args.graph
+    overrides, manager, dry = arguments.overrides_of(args), arguments.make_manager(args), args.dry_run or args.graph
     if args.folds is not None or args.splits is not None:
         from vireid.studies.splits import one_split, split_numbers
 
@@ -95,12 +94,13 @@ def run(args: argparse.Namespace) -> int:
     from vireid.launch.run_folder import choose_folder, resume_command
     from vireid.runtime.processes import wait_for_all
     from vireid.runtime.signals import Interrupted
-    from vireid.studies.jobs import select
 
     work_dir, resume = choose_folder(experiment.name, args.config, args.work_dir, args.resume)
     calibration = None
     try:
         if experiment.refit is not None:
+            from vireid.studies.jobs import select  # imports much that other runs do not need
+
             experiment, calibration = select(experiment, work_dir, warn=warn_once)
         results = launch.prepare(experiment, work_dir, resume=resume, calibration=calibration).train()
     except Interrupted as stopped:
