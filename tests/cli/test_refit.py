@@ -95,6 +95,9 @@ def test_all_people_are_trained_on_from_the_start_for_the_selected_steps(config,
     assert same(weights(tmp_path / 'study'), weights(run))
     finish(job)
     assert capsys.readouterr().out.count('(finished before)') == 1
+    again = make_job(experiment.with_overrides({'evaluation.flip': True}), Overrides(), tmp_path / 'study', 'few')
+    finish(again)  # with another row: its weights are scored, not trained
+    assert capsys.readouterr().out.count('(trained before, scored again)') == 1
 
 
 def test_training_that_does_not_help_is_not_repeated(config, best_after, tmp_path):

@@ -51,7 +51,8 @@ class Job:
 
     def weights(self) -> Path:
         """Returns the checkpoint with the final weights of the finished run."""
-        name = 'last' if self.experiment.evaluation.select == 'last' else 'best'
+        experiment = self.experiment
+        name = 'last' if experiment.refit is not None or experiment.evaluation.select == 'last' else 'best'
         return (self.folder / 'checkpoints' / f'{name}.pt').absolute()
 
     def has_started(self) -> bool:
