@@ -28,7 +28,8 @@ class ValidationSplit:
         except VireidError as error:
             raise error.reworded(
                 f'evaluation.select is validation: {error.given}',
-                todo=f"{error.todo or 'add a split named val to the data'}; or set evaluation.select='last'",
+                todo=f'{error.todo or "add a split named val to the data"}; or select nothing: '
+                "evaluation.select='last', evaluation.before_training=False, refit=None",
                 path='evaluation.select',
             ) from error
         both = {s.identity for s in self._samples} & {s.identity for s in trained_on}
