@@ -44,6 +44,14 @@ def test_numbers_stay_numbers(tmp_path: Path) -> None:
     assert {s.identity for s in Folders(str(tmp_path), test_share=1.0).split('test')} == {7, 12}
 
 
+@pytest.mark.parametrize('name', ['unknown', 'Unlabeled', '-1'])
+def test_a_folder_of_people_who_are_not_known_is_not_a_person(tmp_path: Path, name: str) -> None:
+    person(tmp_path, 'anna')
+    person(tmp_path, name)
+    with pytest.raises(WrongContent, match=rf'4 images\b.*{name}\b'):
+        Folders(str(tmp_path))
+
+
 def test_folders_for_training_and_testing(tmp_path: Path) -> None:
     person(tmp_path / 'train', 'anna')
     person(tmp_path / 'test', 'bert')

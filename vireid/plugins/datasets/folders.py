@@ -11,9 +11,10 @@ from typing import Annotated
 from annotated_types import Gt, Le
 
 from vireid.boundary.names import camera_number, plain_name
+from vireid.console.wording import counted
 from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.errors import Conflict, DamagedFile, MissingFile, MissingKey, WrongContent
-from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
+from vireid.plugins.datasets.own_images import SPLITS, UNNAMED, OwnImages, number_identities
 from vireid.plugins.datasets.skipped import SYSTEM_FOLDERS, Listing, Skipped
 from vireid.plugins.datasets.splitting import Folds, Seed, Share, SplitAssignment
 
@@ -75,6 +76,7 @@ class Folders(OwnImages):
         if not names:
             reasons = [f'{self.root.absolute()} has no identity folder with images', *skipped.lines()]
             raise MissingFile(f'Folders: {"; ".join(reasons)}', allowed=expected)
+        _require_names([folder for some in by_split.values() for folder in some])
         numbers = number_identities(names)
         listed = {
             split: [
@@ -102,6 +104,19 @@ class _IdentityFolder:
     modality: Modality
     camera: int
     images: list[str]
+
+
+def _require_names(folders: Sequence[_IdentityFolder]) -> None:
+    """Raises a VireidError if the name of an identity folder says that the people in it are not known."""
+    unnamed = sorted({folder.name for folder in folders if folder.name.casefold() in UNNAMED})
+    if unnamed:
+        images = sum(len(folder.images) for folder in folders if folder.name in unnamed)
+        raise WrongContent(
+            f'Folders: {counted(images, "image")} in folders named {", ".join(unnamed)} would count as one person for '
+            'each name',
+            allowed='a folder for each person',
+            todo='move these folders elsewhere, or name the people in them first (vireid label)',
+        )
 
 
 def _identities(folder: Path, skipped: Skipped) -> list[_IdentityFolder]:

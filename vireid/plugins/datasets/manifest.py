@@ -26,7 +26,7 @@ from vireid.errors import (
     nearest,
     raise_all,
 )
-from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
+from vireid.plugins.datasets.own_images import SPLITS, UNNAMED, OwnImages, number_identities
 from vireid.plugins.datasets.splitting import Folds, Seed, Share, SplitAssignment
 
 LINE = 'line of the file'
@@ -34,8 +34,7 @@ SPLIT = 'split'
 COLUMNS = ('path', 'identity', 'camera', 'modality', SPLIT)
 FEW = 3  # lines or values that a message lists
 EMPTY = ('', 'nan', 'NaN', '#N/A', '<NA>')  # how spreadsheets and pandas write an empty cell; Nan is a name
-# how tables mark people who are not known, in lower case; the last three are errors of a spreadsheet's formulas
-UNNAMED = ('-1', '-1.0', 'unknown', 'none', 'null', 'n/a', 'unlabeled', 'unlabelled', '?', '#ref!', '#value!', '#name?')
+FAILED = ('#ref!', '#value!', '#name?')  # errors of a spreadsheet's formulas, in lower case
 ROUNDED = re.compile(r'\d(?:[.,]\d+)?E\+\d\d+', re.IGNORECASE)  # how Excel saves long numbers, so that several are one
 WHY = {
     'nobody': ', so all these images would be one person',
@@ -312,7 +311,7 @@ def _wrong_name(cell: Any, name: str) -> tuple[str, str] | None:
         return 'empty', 'path or identity is empty'
     if name in EMPTY:
         return 'empty', f'identity is {cell!r}, which means that it is empty'
-    if name.casefold() in UNNAMED:
+    if name.casefold() in (*UNNAMED, *FAILED):
         return 'nobody', f'identity is {cell!r}'
     if ROUNDED.fullmatch(name):
         return 'rounded', f'identity is {cell!r}'

@@ -12,6 +12,8 @@ from vireid.plugins.datasets.splitting import MIN_IDENTITIES, SplitAssignment, d
 
 MAX_NUMBER = 2**31
 SPLITS = ('train', 'val', 'test')
+# how people who are not known are marked, in lower case
+UNNAMED = ('-1', '-1.0', 'unknown', 'none', 'null', 'n/a', 'unlabeled', 'unlabelled', '?')
 
 
 class OwnImages:
