@@ -67,7 +67,7 @@ def loop(image: np.ndarray, count: Callable[..., np.ndarray]) -> np.ndarray:
     hue = np.where(high == r, (g - b) / span % 6, np.where(high == g, (b - r) / span + 2, (r - g) / span + 4)) / 6
     saturation = np.where(high > 0, (high - low) / np.where(high > 0, high, 1), 0)
     colors = np.minimum(np.floor(8 * np.stack([hue * (high > low), saturation, high], axis=2)), 7).astype(int)
-    gray = np.rint(image @ [0.2989, 0.5870, 0.1140])
+    gray = np.rint(image @ [0.298936, 0.587043, 0.114021])
     parts: list[list[np.ndarray]] = [[], [], []]
     for _ in range(3):
         height, width = gray.shape

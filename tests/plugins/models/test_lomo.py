@@ -51,7 +51,7 @@ def literal(levels: np.ndarray) -> np.ndarray:
     _, height, width = levels.shape
     colors: Any = [[hsv_of(*(int(v) for v in levels[:, y, x])) for x in range(width)] for y in range(height)]
     gray: Any = [
-        [Fraction(round(0.2989 * float(r) + 0.5870 * float(g) + 0.1140 * float(b)), 255) for r, g, b in row]
+        [Fraction(round(0.298936 * float(r) + 0.587043 * float(g) + 0.114021 * float(b)), 255) for r, g, b in row]
         for row in levels.transpose(1, 2, 0)
     ]
     counts: dict[str, list[int]] = {'colors': [], '3': [], '5': []}
@@ -107,6 +107,17 @@ def test_one_window_by_hand() -> None:
     wanted[[512, 512 + 2, 512 + 9]] = torch.from_numpy(part / np.linalg.norm(part))
     # radius 5: every column sees the other half
     wanted[[593 + 2, 593 + 9]] = 2**-0.5
+    assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
+
+
+def test_the_gray_level_of_a_color_by_hand() -> None:
+    """(10, 70, 30) is 2.98936 + 41.09301 + 3.42063 = 47.503, so 48; weights of four digits give 47.499."""
+    image = torch.full((1, 3, 10, 10), 33 / 255)
+    image[0, :, :, :5] = torch.tensor([10, 70, 30])[:, None, None] / 255
+    found = lomo(image, dtype=torch.float64)[0, 593:]
+    # radius 5: the left half sees 33, darker than 0.7 x 48 = 33.6 (1 x 1); the right half sees 48 (2 x 9)
+    wanted = torch.zeros(81, dtype=torch.float64)
+    wanted[[1, 18]] = 2**-0.5
     assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
 
 
