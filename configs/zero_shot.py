@@ -8,8 +8,8 @@ model = dict(
         type='TwoStreamNetwork', network='mobilenet_v2', shared_from=0, out_stages=(2, 3), weights='pretrained'
     ),
     necks=dict(
-        stripes2=dict(type='StripeEmbedding', inputs='stage2', parts=8),
-        stripes=dict(type='StripeEmbedding', inputs='stage3', parts=8),
+        stripes2=dict(type='StripeEmbedding', inputs='stage2', parts=8, pool='CenterWeighted'),
+        stripes=dict(type='StripeEmbedding', inputs='stage3', parts=8, pool='CenterWeighted'),
         centered2=dict(type='ModalityCentering', inputs='stripes2'),
         centered=dict(type='ModalityCentering', inputs='stripes'),
     ),

@@ -69,6 +69,7 @@ COMPONENTS = {
         'Max': f'{_HERE}.poolings.max:Max',
         'GeM': f'{_HERE}.poolings.gem:GeM',
         'Mixed': f'{_HERE}.poolings.mixed:Mixed',
+        'CenterWeighted': f'{_HERE}.poolings.center_weighted:CenterWeighted',
     },
     'losses': {
         'CrossEntropy': f'{_HERE}.losses.cross_entropy:CrossEntropy',

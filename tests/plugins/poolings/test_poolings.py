@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from vireid.errors import WrongValue
 from vireid.plugins.poolings.average import Average
+from vireid.plugins.poolings.center_weighted import CenterWeighted
 from vireid.plugins.poolings.gem import GeM
 from vireid.plugins.poolings.max import Max
 from vireid.plugins.poolings.mixed import Mixed
@@ -17,6 +20,20 @@ CELLS = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]], [[0.0, 0.0], [-4.0, 0.0]]]], dt
 def test_average_and_max():
     assert Average()(CELLS).tolist() == [[3.0, -1.0]]
     assert Max()(CELLS).tolist() == [[6.0, 0.0]]
+
+
+def test_columns_are_weighted_by_a_gaussian_around_the_middle():
+    # middles of 3 columns at -1/3, 0 and 1/3 of the width, so the outer two weigh exp(-1/2) if that is the deviation
+    cells = torch.tensor([[[[1.0, 2.0, 9.0], [1.0, 4.0, 9.0]]]], dtype=torch.float64)
+    outer = math.exp(-0.5)
+    expected = (outer * 1 + 3 + outer * 9) / (1 + 2 * outer)
+    assert CenterWeighted(width=1 / 3)(cells).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_wide_weights_average_and_narrow_ones_keep_the_middle():
+    assert CenterWeighted(width=10)(CELLS)[0].tolist() == pytest.approx([3.0, -1.0], rel=1e-2)
+    assert CenterWeighted(width=0.05)(torch.tensor([[[[7.0, 2.0, 5.0]]]])).item() == pytest.approx(2.0)
+    assert CenterWeighted()(torch.full((2, 3, 4, 1), 5.0)).tolist() == [[5.0] * 3] * 2
 
 
 def test_gem_is_the_root_of_the_mean_of_powers():
