@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_search_prints_json(work, query, capsys):
 
 def test_a_modality_that_contradicts_the_pixels_is_told(work, query, capsys):
     assert main(['search', str(work / 'index'), query, '--modality', 'visible', *PLUGIN]) == 0
-    assert 'has no colors, but is embedded as visible' in capsys.readouterr().err
+    assert re.fullmatch('warning: .* has no colors, but is embedded as visible', capsys.readouterr().err.strip())
 
 
 @pytest.mark.parametrize(

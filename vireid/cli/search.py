@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import functools
-import sys
 from pathlib import Path
 
 from vireid.cli.arguments import add_index_arguments
+from vireid.console.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +41,7 @@ def run(args: argparse.Namespace) -> None:
 
     index = Index.open(args.index, args.plugin, args.checkpoint, args.trust_config)
     where = read_filter(index, args.camera, args.after, args.before, args.among)
-    warn = functools.partial(print, file=sys.stderr)
-    answers = search_images(index, args.images, args.modality, args.top, where, args.false_alarms, warn)
+    answers = search_images(index, args.images, args.modality, args.top, where, args.false_alarms, warn_once)
     if args.html:
         write_page(args.html, index, answers)
     if args.json:

@@ -37,7 +37,7 @@ def open_embedder(
         images: the images.
         options: overrides of the config.
         plugins: Python files with components.
-        warn: called with each warning.
+        warn: called with a line for each warning.
 
     Raises:
         VireidError: if it cannot be loaded, or ranks by something other than cosine similarity.
@@ -48,7 +48,7 @@ def open_embedder(
         if not path.exists():
             with progress_bar('preparing the zero-shot model') as show:
                 for line in make_zero_shot(path, images, options, show):
-                    warn(f'warning: {line}')
+                    warn(line)
         options = ()  # the checkpoint has them
     embedder = load(path, plugins, options)
     similarity: Any = embedder.experiment.evaluation.similarity

@@ -115,7 +115,7 @@ def search_images(
         guess = guess_modality(pixels)
         if modality and guess != modality:
             looks = 'has colors' if guess == VISIBLE else 'has no colors'
-            warn(f'warning: {printable(str(path))} {looks}, but is embedded as {modality}')
+            warn(f'{printable(str(path))} {looks}, but is embedded as {modality}')
         embedded.append((path, modality or guess, index.embedder.embed(pixels, modality or guess)))
     results = index.search(np.concatenate([vector for *_, vector in embedded]), top, where)
     return [
