@@ -32,6 +32,7 @@ from unittest import mock
 
 import torch
 import torchvision
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -439,8 +440,8 @@ def pmt(folder: Path, compare: Comparisons) -> None:
         tasks.stage4.head.branch.bnneck ~ bottleneck
         tasks.stage4.head.branch.classifier ~ classifier
     """
-    names = ('model.make_model', 'loss.DCL', 'loss.MSEL', 'loss.Triplet')
-    with imported(folder / 'PMT' / 'Pytorch-PMT-VI-ReID', *names) as (network, dcl, msel, hard):
+    names = ('model.make_model', 'model.vision_transformer', 'loss.DCL', 'loss.MSEL', 'loss.Triplet')
+    with imported(folder / 'PMT' / 'Pytorch-PMT-VI-ReID', *names) as (network, vit, dcl, msel, hard):
         dcl, msel, hard = dcl.DCL(4), msel.MSEL(4), hard.TripletLoss(0.1, 'no')
         labels, x = torch.arange(8).repeat_interleave(4).repeat(2), torch.randn(64, 768, requires_grad=True)
         given = HeadOutput(x), labels
@@ -448,6 +449,14 @@ def pmt(folder: Path, compare: Comparisons) -> None:
         compare.loss('MSEL', msel(x, labels), built_loss('MSEL')(*given, context), x)
         compare.loss('DCL', dcl(x, labels), built_loss('DCL')(*given), x)
         compare.loss('triplet loss', hard(x, x, labels), built_loss('BatchHardTriplet', margin=0.1)(*given), x)
+
+        why = "timm's bicubic with antialiasing, the code's bilinear without"
+        grid, noise = torch.randn(1, 768, 4, 4), torch.randn(1, 197, 768)
+        smooth = F.interpolate(grid, (14, 14), mode='bicubic').flatten(2).transpose(1, 2)
+        for kind, position in (('smooth', torch.cat([noise[:, :1], smooth], 1)), ('white noise', noise)):
+            released = vit.resize_pos_embed(position, torch.empty(1, 211, 768), 21, 10)
+            own = resample_abs_pos_embed(position, (21, 10), (14, 14))
+            compare.add(f'resampled position embedding, {kind}', released, own, why)
 
         settings = {'H': SIZE[0], 'W': SIZE[1], 'STRIDE_SIZE': 12, 'PRETRAIN_PATH': ''}
         settings |= dict.fromkeys(('DROP_PATH', 'DROP_OUT', 'ATT_DROP_RATE'), 0.0)
@@ -521,6 +530,10 @@ def aligngan(folder: Path, compare: Comparisons) -> None:
         kept = {'G': ('G_',), 'D_rgb': ('D_rgb.',), 'D_ir': ('D_ir.',), 'ide': ('encoder.', 'embeder.')}
         kept = {name: Kept(theirs, *prefixes) for name, prefixes in kept.items()}
         vars(code).update({f'{name}_optimizer': keeper for name, keeper in kept.items()})
+        labels, x = batch.identities[INFRARED], torch.randn(8, 256, requires_grad=True)
+        within = built_loss('CrossModalCosineTriplet', margin=1.0, among=['infrared'])
+        released = code.compute_triplet_loss(*[[x]] * 3, *[labels] * 3)
+        compare.loss('triplets within infrared', released, within(HeadOutput(x), labels, Context({INFRARED: 8})), x)
 
         for mode in (False, True):  # evaluation comes first, as training moves statistics
             model.train(mode), theirs.train(mode)
