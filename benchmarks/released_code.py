@@ -32,7 +32,6 @@ from unittest import mock
 
 import torch
 import torchvision
-from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,8 +58,8 @@ class Comparisons:
         """Compares a tensor, or several, of the released code with ours; `on_purpose` says why they differ."""
         pairs = list(zip(*([x] if isinstance(x, Tensor) else x for x in (theirs, ours)), strict=True))
         assert all(x.shape == y.shape for x, y in pairs), what
-        scale = max(float(x.detach().abs().max()) for x, _ in pairs)
-        difference = max(float((x - y).detach().abs().max()) for x, y in pairs)
+        scale = float(torch.stack([x.detach().abs().max() for x, _ in pairs]).max())
+        difference = float(torch.stack([(x - y).detach().abs().max() for x, y in pairs]).max())  # NaN if any is
         within = difference <= GOAL * scale
         note = '' if within else '  ABOVE THE GOAL'
         if on_purpose:
@@ -107,6 +106,7 @@ def imported(folder: Path, *names: str, **changes: tuple[str, str]) -> Iterator[
             (nn.Module, 'cuda', lambda self, *_, **__: self),
             (torchvision.models, 'resnet50', lambda pretrained=False: resnet50()),
             (sys, 'path', [str(folder), *sys.path]),
+            (sys, 'dont_write_bytecode', True),  # the clones stay as they are
         ):
             stack.enter_context(mock.patch.object(target, name, value))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # they print while they build and train
@@ -219,6 +219,8 @@ class Twins:
         some, as those of biases before a BatchNorm, are 0 up to rounding.
         """
         ours, released = gradients_of(self.ours, *prefixes), released or gradients_of(self.theirs)
+        learned = [name for name, p in self.ours.named_parameters() if p.requires_grad]
+        assert {name for name in learned if name.startswith(prefixes or '')} == set(ours), 'some have no gradient'
         numbers, mapped = converter.number_non_local(ours), []
         for name, own in ours.items():
             sources, make = converter.find_rule(self.rules, numbers[name])
@@ -435,6 +437,8 @@ def deen(folder: Path, compare: Comparisons) -> None:
 
 def pmt(folder: Path, compare: Comparisons) -> None:
     """The losses, and a transformer of 4 blocks in a gray and in a color epoch."""
+    from timm.layers import resample_abs_pos_embed  # only this system needs timm
+
     text = """
         backbone.shared ~ base
         tasks.stage4.head.branch.bnneck ~ bottleneck
