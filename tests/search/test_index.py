@@ -225,8 +225,9 @@ def test_an_index_belongs_to_one_checkpoint_and_one_gallery(make, gallery, tmp_p
 
 def test_one_process_at_a_time_updates_it(make, tmp_path):
     make()
-    with exclusive(tmp_path / 'index'), pytest.raises(InUse, match=re.escape(str(tmp_path))):
+    with exclusive(tmp_path / 'index'), pytest.raises(InUse, match=re.escape(str(tmp_path))) as refused:
         make()
+    assert '--work-dir' not in str(refused.value)  # which only runs have
 
 
 def test_a_folder_with_other_files_is_not_touched(make, tmp_path):

@@ -1,4 +1,4 @@
-"""Locks a run's folder, so that only one process writes to it."""
+"""Locks a folder, such as that of a run or an index, so that only one process writes to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HELD: set[int] = set()  # descriptors of the folders locked by this process
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Prevents other processes from writing to a run's folder inside the block.
+    """Prevents other processes from writing to a folder inside the block.
 
     Raises:
         InUse: if another process has locked it.
@@ -32,9 +32,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     except BlockingIOError as error:
         _HELD.discard(handle)
         os.close(handle)
-        raise InUse(
-            f'another process is writing to {folder}', todo='wait for it, or choose another --work-dir'
-        ) from error
+        raise InUse(f'another process is writing to {folder}', todo='wait for it, or choose another folder') from error
     except OSError:
         pass  # a file system without locks
     try:
