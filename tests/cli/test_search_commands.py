@@ -111,6 +111,17 @@ def test_a_new_index_needs_a_checkpoint(people, tmp_path, capsys):
     assert 'name one: --checkpoint FILE' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('out', ['thesis', 'thesis/a.tex'])
+def test_a_folder_with_other_files_gets_no_zero_shot_network(people, tmp_path, capsys, out):
+    (tmp_path / 'thesis').mkdir()
+    (tmp_path / 'thesis/a.tex').write_text('x')
+    assert main(['index', str(people), '-o', str(tmp_path / out), '--checkpoint', 'zero-shot']) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / out) in error
+    assert '--resume' not in error
+    assert [path.name for path in (tmp_path / 'thesis').iterdir()] == ['a.tex']
+
+
 def test_a_model_of_a_machine_with_gpus_embeds_on_any(work, people, tmp_path, capsys):
     content = torch.load(work / 'run/checkpoints/last.pt', weights_only=True)
     elsewhere = {'accelerator': 'cuda', 'devices': 4, 'nodes': 2, 'strategy': 'ddp', 'precision': '16-mixed'}

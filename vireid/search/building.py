@@ -153,6 +153,24 @@ def build(
         )  # fmt: skip
 
 
+def require_index_folder(folder: Path) -> None:
+    """Checks that a folder is new, empty, or that of an index, finished or not.
+
+    Raises:
+        VireidError: if it holds something else, or a link to a file elsewhere.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise AlreadyExists(f'{folder} is not a folder', allowed='a new folder, or the folder of an index')
+    for name in OWN:
+        inside(folder, name)  # raises for a link to a file elsewhere, which SQLite would write
+    if not (folder / ABOUT).exists():
+        others = sorted(p.name for p in folder.iterdir() if p.name not in OWN and not p.name.startswith('.'))
+        if others and not (folder / IMAGES).exists():  # otherwise those of a component: the build was interrupted
+            raise AlreadyExists(f'{folder} holds other files, such as {others[0]}', allowed='a new or an empty folder')
+
+
 @dataclass
 class _Plan:
     """The images to embed, in this order, those that no longer exist, and those that cannot be read."""
@@ -168,18 +186,10 @@ def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] 
     """Returns the description of an existing index; None if there is none.
 
     Raises:
-        VireidError: if it cannot be updated with these arguments, or the folder holds something else.
+        VireidError: if it cannot be updated with these arguments; and see `require_index_folder`.
     """
-    if not folder.exists():
-        return None
-    if not folder.is_dir():
-        raise AlreadyExists(f'{folder} is not a folder', allowed='a new folder, or the folder of an index')
-    for name in OWN:
-        inside(folder, name)  # raises for a link to a file elsewhere, which SQLite would write
+    require_index_folder(folder)
     if not (folder / ABOUT).exists():
-        others = sorted(p.name for p in folder.iterdir() if p.name not in OWN and not p.name.startswith('.'))
-        if others and not (folder / IMAGES).exists():  # otherwise those of a component: the build was interrupted
-            raise AlreadyExists(f'{folder} holds other files, such as {others[0]}', allowed='a new or an empty folder')
         return None
     about = read_about(folder)
     if about['digest'] != embedder.digest():

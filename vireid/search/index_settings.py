@@ -11,6 +11,7 @@ from vireid.core.config.overrides import override
 from vireid.errors import MissingKey, UnknownKey
 from vireid.search import zero_shot
 from vireid.search.about import ABOUT, OPTIONS, read_about
+from vireid.search.building import require_index_folder
 from vireid.search.index import ZERO_SHOT
 
 
@@ -51,8 +52,9 @@ def settle(
         trust: contact the server that an existing index names; a server in an option needs no consent.
 
     Raises:
-        VireidError: if there is no checkpoint, or an option that an index cannot keep.
+        VireidError: if there is no checkpoint, an option that an index cannot keep, or the folder holds something else.
     """
+    require_index_folder(folder)  # before a zero-shot network is written there
     before: Mapping[str, Any] = read_about(folder) if (folder / ABOUT).exists() else {}
     checkpoint = checkpoint or before.get('checkpoint')
     if checkpoint is None:
