@@ -6,6 +6,8 @@ from pathlib import Path
 
 import faults
 import pytest
+import torch
+import torchvision
 
 from vireid.launch.launch import train
 from vireid.synth import synthesize
@@ -25,3 +27,12 @@ def checkpoint(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('run')
     train(faults.experiment(people), folder)
     return folder / 'checkpoints/last.pt'
+
+
+@pytest.fixture(scope='session')
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options of the zero-shot network: random weights in the place of ImageNet's, and small images."""
+    path = tmp_path_factory.mktemp('weights') / 'mobilenet_v2.pth'
+    torch.manual_seed(0)
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), path)
+    return [f'model.backbone.weights={path}', 'images.size=[64,32]', 'model.necks.stripes.parts=2']

@@ -5,21 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torchvision
 
 from vireid.errors import DamagedFile
 from vireid.search.embedder import load
 from vireid.search.gallery import GalleryImage, find_gallery
 from vireid.search.zero_shot import make_zero_shot
-
-
-@pytest.fixture(scope='module')
-def options(tmp_path_factory):
-    """Random weights in the place of ImageNet's, and small images."""
-    path = tmp_path_factory.mktemp('weights') / 'mobilenet_v2.pth'
-    torch.manual_seed(0)
-    torch.save(torchvision.models.mobilenet_v2().state_dict(), path)
-    return [f'model.backbone.weights={path}', 'images.size=[64,32]', 'model.necks.stripes.parts=2']
 
 
 def some(people, *cameras):

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     require_writable(args.out)
     _, images = find_gallery(args.images, args.modality)
     zero_shot = args.out.with_name(f'{args.out.stem}_zero_shot.pt')
-    embedder = open_embedder(args.checkpoint, zero_shot, images, args.cfg_options, args.plugin)
+    embedder = open_embedder(args.checkpoint, zero_shot, images, args.cfg_options, args.plugin, anew=True)
     quiet_others()
     with progress_bar('embedding images') as show:
         line = extract(args.out, images, embedder, show)

@@ -28,16 +28,18 @@ def open_embedder(
     options: Sequence[str],
     plugins: Sequence[Path],
     warn: Callable[[str], None] = warn_once,
+    anew: bool = False,
 ) -> Embedder:
     """Loads a checkpoint onto one device, or those of the options; `zero-shot` first writes one for these images.
 
     Args:
         checkpoint: a checkpoint, or `zero-shot`.
-        zero_shot: the checkpoint to write for `zero-shot`; if it exists, it is used.
+        zero_shot: the checkpoint to write for `zero-shot`; if it exists, it is used, unless `anew`.
         images: the images.
         options: overrides of the config.
         plugins: Python files with components.
         warn: called with a line for each warning.
+        anew: write the checkpoint for `zero-shot` even if it exists.
 
     Raises:
         VireidError: if it cannot be loaded, or ranks by something other than cosine similarity.
@@ -45,12 +47,11 @@ def open_embedder(
     path, given = Path(checkpoint), options
     if checkpoint == ZERO_SHOT:
         path = zero_shot
-        if not path.exists():
+        if anew or not path.exists():
             with progress_bar('preparing the zero-shot model') as show:
                 for line in make_zero_shot(path, images, options, show):
                     warn(line)
-        options = ()  # the checkpoint has them
-    embedder = load(path, plugins, options)
+    embedder = load(path, plugins, options)  # an existing zero-shot network may have been written with others
     similarity: Any = embedder.experiment.evaluation.similarity
     if similarity is not None:
         raise UnsupportedFile(
