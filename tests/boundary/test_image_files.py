@@ -444,3 +444,12 @@ def test_frames_after_the_first_are_noticed(tmp_path: Path) -> None:
         assert has_more_frames(tmp_path / f'two.{suffix}')
     (tmp_path / 'damaged.tif').write_bytes(b'II*\0')
     assert not has_more_frames(tmp_path / 'damaged.tif')
+
+
+def test_neither_an_empty_file_nor_a_folder_is_blamed_for_its_format(tmp_path):
+    (tmp_path / 'a.jpg').touch()
+    (tmp_path / 'b.jpg').mkdir()
+    for path in tmp_path.iterdir():
+        with pytest.raises(DamagedFile, match=path.name) as caught:
+            read_pixels(path)
+        assert FORMATS[0] not in str(caught.value)

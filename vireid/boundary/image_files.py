@@ -177,7 +177,9 @@ def decode_pixels(
             file.seek(0)
             begins = file.read(8)
             kind = next((kind for beginning, kind in BEGINNINGS.items() if begins.startswith(beginning)), None)
-            if kind is None:
+            if not begins:
+                about = 'it is empty'
+            elif kind is None:
                 fault = UnsupportedFile
             else:
                 about = f'it is a damaged {kind} file, or one with values or a compression that Pillow does not support'

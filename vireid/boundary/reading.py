@@ -90,6 +90,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         return f'{".".join(map(str, first["loc"])) or "its content"}: {first["msg"]}'
+    if isinstance(error, IsADirectoryError):
+        return 'it is a folder'
     if type(error) is KeyError and error.args:
         return f'it has no {error.args[0]!r}'
     lines = str(error).strip().splitlines()
@@ -104,8 +106,11 @@ def open_regular(path: str | Path) -> BufferedReader:
         OSError: if it cannot be opened or is not a regular file.
     """
     handle = os.open(path, OPEN)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
         os.close(handle)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, 'it is a folder', str(path))
         raise OSError(errno.EINVAL, 'not a regular file', str(path))
     return os.fdopen(handle, 'rb')
 
