@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import resource
 import signal
 from pathlib import Path
@@ -98,6 +99,15 @@ def test_missing_foreign_and_newer_files(tmp_path):
     torch.save({**CONTENT, 'format': 99}, tmp_path / 'newer.pt')
     with pytest.raises(UnsupportedFile, match=r'newer\.pt.*\b99\b.*\b2\b'):
         checkpoint.load(tmp_path / 'newer.pt')
+
+
+def test_the_folder_of_a_run_is_not_its_checkpoint(tmp_path):
+    last = tmp_path / 'run/checkpoints/last.pt'
+    checkpoint.save(last, CONTENT)
+    for folder, told in ((tmp_path / 'run', [str(last)]), (tmp_path, [])):
+        with pytest.raises(UnsupportedFile, match=re.escape(f'{folder} is')) as refused:
+            checkpoint.load(folder)
+        assert re.findall(r'\S+last\.pt', str(refused.value)) == told
 
 
 def test_weights_have_to_fit_completely():

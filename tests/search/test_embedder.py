@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import faults
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from PIL import Image
 
 import vireid
-from vireid.errors import MissingFile, OutOfMemory, TooFew, WrongValue
+from vireid.errors import MissingFile, OutOfMemory, TooFew, UnsupportedFile, WrongValue
 from vireid.search.gallery import find_gallery
 
 PLUGIN = faults.__file__
@@ -99,3 +101,8 @@ def test_the_digest_is_that_of_weights_and_preparation(embedder, checkpoint):
     same = vireid.load(checkpoint, plugins=[PLUGIN])
     other = vireid.load(checkpoint, plugins=[PLUGIN], options=['images.scale_raw=percentiles'])
     assert embedder.digest() == same.digest() != other.digest()
+
+
+def test_the_folder_of_a_run_is_not_that_of_exported_weights(checkpoint):
+    with pytest.raises(UnsupportedFile, match=re.escape(str(checkpoint))):
+        vireid.load(checkpoint.parents[1])

@@ -72,6 +72,12 @@ def earlier(path: Path, age: int) -> Path:
     return path.with_name(f'{path.stem}-{age}{path.suffix}') if age else path
 
 
+def last_of(run: Path) -> Path | None:
+    """Returns the last checkpoint of the folder of a run; None if the folder is another one."""
+    path = run / 'checkpoints/last.pt'
+    return path if path.is_file() else None
+
+
 def kept(path: Path) -> list[Path]:
     """Returns the existing checkpoints of `path`, the latest first."""
     paths = [path] if path.is_file() else []
@@ -114,6 +120,11 @@ def load(path: str | Path) -> dict[str, Any]:
         VireidError: if the file is missing or damaged, or is not a checkpoint of vireid in the current format.
     """
     path = Path(path)
+    if path.is_dir():
+        last = last_of(path)
+        raise UnsupportedFile(
+            f'{path} is a folder', allowed='a .pt file of a run', todo=f'give its checkpoint: {last}' if last else None
+        )
     try:
         content = load_tensors(path)
     except FileNotFoundError as error:

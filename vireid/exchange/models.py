@@ -15,7 +15,15 @@ from vireid.boundary.paths import inside
 from vireid.boundary.reading import reads
 from vireid.boundary.weights import require_modest_header
 from vireid.core.config.overrides import Overrides
-from vireid.errors import Changed, DamagedFile, MissingPackage, UnknownComponent, UnsafeFile, VireidError
+from vireid.errors import (
+    Changed,
+    DamagedFile,
+    MissingPackage,
+    UnknownComponent,
+    UnsafeFile,
+    UnsupportedFile,
+    VireidError,
+)
 from vireid.exchange.evaluation import is_fitted
 from vireid.interfaces import Model
 from vireid.launch.resolve import Record, resolve
@@ -116,6 +124,11 @@ def load_weights(
         VireidError: if a file is missing, or the weights differ from those that were exported.
     """
     path = inside(Path(folder), 'model.safetensors')
+    if not path.exists() and (last := checkpoint.last_of(Path(folder))):
+        raise UnsupportedFile(
+            f'{folder} is the folder of a run', allowed='a folder of `vireid export weights`, or a checkpoint',
+            todo=f'give its checkpoint: {last}',
+        )  # fmt: skip
     about, weights = read_release(path)
     if checkpoint.digest(weights) != about.get('sha256'):
         raise Changed(f'the weights in {path} differ from those that were exported', todo='export or download it again')
