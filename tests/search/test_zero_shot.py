@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -35,5 +37,5 @@ def test_a_missing_modality_is_told(people, options, tmp_path):
 
 def test_no_readable_image(options, tmp_path):
     (tmp_path / 'a.jpg').write_bytes(b'x')
-    with pytest.raises(DamagedFile):
+    with pytest.raises(DamagedFile, match=re.escape(str(tmp_path / 'a.jpg'))):
         make_zero_shot(tmp_path / 'zero.pt', [GalleryImage(str(tmp_path / 'a.jpg'))], options)

@@ -53,20 +53,23 @@ def make_zero_shot(
     read = decoder(experiment.images)
     chosen = random.Random(0).sample(list(images), len(images))
     samples: dict[str, list[Sample]] = {m: [] for m in MODALITIES}
+    unread: VireidError | None = None
     for done, image in enumerate(chosen):
         on_progress(done, len(chosen))
         if all(len(own) >= MAX_IMAGES for own in samples.values()):
             break
         try:
             modality = guess_modality(read(image.path).permute(1, 2, 0).numpy())
-        except VireidError:
+        except VireidError as error:
+            unread = unread or error
             continue  # reported when it is to be embedded
         modality = image.modality or modality
         if len(samples[modality]) < MAX_IMAGES:
             samples[modality].append(Sample(image.path, 0, 0, modality))
     every = [sample for own in samples.values() for sample in own]
     if not every:
-        raise DamagedFile('none of the images can be read', todo='check the folder of the gallery')
+        example = f', for example: {unread.given}' if unread else ''
+        raise DamagedFile(f'none of the images can be read{example}', todo=unread.todo if unread else None)
     data = ImageSet(every, experiment.build_transform('test'), read=read)
     size = experiment.evaluation.batch_size
     chunks = [range(start, min(start + size, len(every))) for start in range(0, len(every), size)]
