@@ -12,8 +12,18 @@ import pytest
 
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.errors import DamagedFile, MissingFile, UnknownName, UnsafeFile, VireidError, WriteFailed, WrongContent
+from vireid.errors import (
+    DamagedFile,
+    MissingFile,
+    UnknownName,
+    UnsafeFile,
+    UnsupportedFile,
+    VireidError,
+    WriteFailed,
+    WrongContent,
+)
 from vireid.exchange import features
+from vireid.search.features_file import write_features
 
 ABOUT = {'experiment': 'tffn', 'protocol': {'type': 'cross'}, 'split': 'split 3', 'weights': 'after step 5'}
 
@@ -76,6 +86,13 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     np.savez(path, other=np.zeros(3))
     with pytest.raises(DamagedFile, match=r'f\.npz'):
         features.load(path)
+
+
+def test_a_file_of_extract_has_no_identities(tmp_path: Path) -> None:
+    columns = {'path': ['a.jpg'], 'modality': ['visible'], 'camera': [''], 'time': ['']}
+    write_features(tmp_path / 'f.npz', np.ones((1, 1), dtype=np.float32), columns, {'checkpoint': 'last.pt'})
+    with pytest.raises(UnsupportedFile, match=r'f\.npz'):
+        features.load(tmp_path / 'f.npz')
 
 
 @pytest.mark.parametrize(

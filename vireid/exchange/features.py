@@ -27,6 +27,7 @@ from vireid.interfaces import Dataset
 from vireid.runtime.processes import world
 
 FORMAT = 1
+WRITE = 'write one: vireid test CONFIG CHECKPOINT --save-features FILE'
 IMAGES = 500_000  # of a file; published test splits have at most some ten thousand
 
 
@@ -157,7 +158,7 @@ class _Named(TypedDict):
     type: str
 
 
-@reads('a features file', '*.npz', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE')
+@reads('a features file', '*.npz', todo=WRITE)
 def load(path: str | Path) -> SavedFeatures:
     """Reads a features file without executing anything in it.
 
@@ -166,6 +167,8 @@ def load(path: str | Path) -> SavedFeatures:
     """
     path = Path(path)
     arrays = load_arrays(path)
+    if 'identities' not in arrays and 'path' in arrays:
+        raise UnsupportedFile(f'{path} was written by `vireid extract`: it has no identities to score', todo=WRITE)
     about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about']), RECORD))
     kinds = {'paths': 'U', 'identities': 'iu', 'cameras': 'iu', 'modalities': 'U'}
     if any(arrays[key].ndim != 1 or arrays[key].dtype.kind not in kind for key, kind in kinds.items()):
