@@ -162,6 +162,14 @@ class TestOwnImages:
         assert '--permission' in error
         assert not (tmp_path / 'out').exists()
 
+    def test_their_people_are_asked_whatever_the_weights_began_with(self, own_run, tmp_path, capsys):
+        run = Path(shutil.copytree(own_run, tmp_path / 'run'))
+        path = run / 'run.json'
+        made = json.loads(path.read_text()) | {'init': {'file': '/x/last.pt', 'weights': '0' * 64, 'partial': False}}
+        path.write_text(json.dumps(made))
+        assert publish([run], tmp_path / 'out') == 2
+        assert 'your own images' in capsys.readouterr().err
+
     def test_no_name_of_a_person_a_file_or_a_machine_is_anywhere_in_the_release(
         self, own_run, own_images, tmp_path, capsys
     ):
@@ -228,10 +236,10 @@ class TestRefusals:
         made = json.loads(path.read_text()) | {'init': {'file': '/x/last.pt', 'weights': '0' * 64, 'partial': False}}
         path.write_text(json.dumps(made))
         assert publish([run], tmp_path / 'out') == 2
-        assert 'weights of another run' in capsys.readouterr().err
+        assert 'weights of a file' in capsys.readouterr().err
         assert publish([run], tmp_path / 'out', '--permission', 'drawn people only') == 0
         card = (tmp_path / 'out/README.md').read_text()
-        assert ', initialized from weights of another run, images of' in card
+        assert ', initialized from weights of a file, images of' in card
         assert 'the images that the initial weights were trained on' in card
 
     def test_an_unfinished_run(self, runs, tmp_path, capsys):

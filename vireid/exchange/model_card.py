@@ -63,7 +63,7 @@ def head(content: Mapping[str, Any], license: str = '', initialized: bool = Fals
     backbone = config['model'].get('backbone') or {'type': config['model'].get('type', 'custom model')}
     place = PureWindowsPath(str(backbone.get('weights') or 'random weights'))  # of a path, only the file is named
     init = f', initialized from {place.name}' if 'weights' in backbone else ''
-    init = ', initialized from weights of another run' if initialized else init
+    init = ', initialized from weights of a file' if initialized else init
     known = [f'license: {license}'] if license else []
     return [
         '---', 'library_name: vireid', *known, 'tags: [person-re-identification, visible-infrared]', '---', '',

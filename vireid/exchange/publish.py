@@ -42,6 +42,7 @@ from vireid.launch.weights import require_whole
 from vireid.reporting.record import RunRecord
 
 # published datasets; any other data are private images
+SYNTHETIC = 'synthetic people, '  # how the name of such data begins
 PUBLISHED = ('SYSU-MM01', 'RegDB', 'LLCM')
 
 
@@ -86,8 +87,8 @@ def publish(
     config, removed = public_config(content['config'], own=run.about.get('data') not in PUBLISHED)
     initialized = bool((run.provenance.get('init') or {}).get('file')) or any('weights' in key for key in removed)
     data, permission = str(run.about.get('data', '')), permission.strip()
-    if not permission and (initialized or not data.startswith('synthetic people, ')):
-        _ask_permission(data, initialized)
+    if not permission and (initialized or not data.startswith(SYNTHETIC)):
+        _ask_permission(data)
     files = plugin_files(source, content['config'].get('plugins', ()), plugins)
     texts = [*_texts(config), ('--permission', permission), *((file.name, read_text(file)) for file in files)]
     _require_no_person(texts, content.get('identities', ()))
@@ -184,12 +185,12 @@ def _require_match(run: RunRecord, content: Mapping[str, Any], source: Path) -> 
         raise Mismatch(f'{source} belongs to another run: {named(differ)} differ', todo='restore the folder of the run')
 
 
-def _ask_permission(data: str, initialized: bool) -> None:
+def _ask_permission(data: str) -> None:
     whose = 'your own images: their people must have agreed'
     if data in PUBLISHED:
         whose = f'{data}: its license, or its authors, must allow it'
-    elif initialized:
-        whose = 'weights of another run, which is not described here: the people in its images must have agreed'
+    elif data.startswith(SYNTHETIC):
+        whose = 'weights of a file, which are not described here: the people in their images must have agreed'
     raise MissingKey(
         f'these weights were trained on {whose}',
         allowed="--permission 'who agreed that weights trained on these people are published, and when'",
