@@ -65,6 +65,15 @@ def test_evidence_without_the_part_is_told_by_its_name(name, new_run):
         draw(name, [bare])
 
 
+@pytest.mark.parametrize('name', ['translations', 'swaps', 'reliability'])
+def test_scoring_again_is_not_advised_where_it_would_not_help(name, new_run):
+    bare = new_run('bare')
+    bare.evidence.maps = bare.evidence.reliability = {}
+    with pytest.raises(NotReady, match=r'^bare: ') as refused:
+        draw(name, [bare])
+    assert 'vireid test' not in refused.value.todo
+
+
 def test_no_runs_at_all():
     with pytest.raises(MissingKey):
         draw('cmc', [])

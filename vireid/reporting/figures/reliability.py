@@ -19,6 +19,7 @@ from vireid.reporting.figures.style import (
     styled,
 )
 from vireid.reporting.record import RunRecord
+from vireid.statistics.calibration import FEWEST
 
 
 @styled
@@ -39,7 +40,7 @@ def draw(runs: Sequence[RunRecord], width: float = COLUMN) -> Figure:
         runs,
         lambda evidence: evidence.reliability,
         'calibration',
-        "train with validation identities: evaluation.select='validation'",
+        f"train with {FEWEST} or more validation identities: evaluation.select='validation', dataset.val_share",
     )
     figure = new_figure(width, 0.8 * width + 0.15 * len(kept))
     axes = figure.subplots()

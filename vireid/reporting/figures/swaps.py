@@ -22,7 +22,8 @@ def draw(runs: Sequence[RunRecord], width: float | None = None) -> Figure:
         runs: with evidence; drawn side by side.
         width: in inches; by default 0.7 per image, and at most the page.
     """
-    kept, notes = choose_evidence(runs, lambda evidence: 'swaps' in evidence.maps, 'swap grid')
+    todo = 'draw a run of a model that separates identity from pose, such as HiCMD'
+    kept, notes = choose_evidence(runs, lambda evidence: 'swaps' in evidence.maps, 'swap grid', todo)
     pictures = [_joined(run.evidence.maps['swaps']) for run in kept if run.evidence is not None]
     across = sum(run.evidence.maps['swaps'].shape[1] for run in kept if run.evidence is not None)
     width = width or min(PAGE, WIDEST * across)

@@ -12,7 +12,7 @@ from matplotlib.patches import Circle, Rectangle
 from vireid.errors import WrongValue
 from vireid.reporting import thumbnails
 from vireid.reporting.evidence import Evidence
-from vireid.reporting.figures.style import GREEN, INK, LETTER, ORANGE, SMALL, choose_evidence, new_figure
+from vireid.reporting.figures.style import AGAIN, GREEN, INK, LETTER, ORANGE, SMALL, choose_evidence, new_figure
 from vireid.reporting.record import RunRecord
 
 MARGIN, GAP = 0.06, 0.07
@@ -139,7 +139,8 @@ def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pa
     """
     if pairs < 1:
         raise WrongValue(f'pairs is {pairs}', allowed='1 or more')
-    kept, notes = choose_evidence(runs, lambda evidence: _stages(evidence, kind), f'{kind} maps')
+    todo = 'draw a run of a model with translators' if kind == 'translations' else AGAIN  # others never have any
+    kept, notes = choose_evidence(runs, lambda evidence: _stages(evidence, kind), f'{kind} maps', todo)
     sheet = Sheet(width)
     for run in kept:
         assert run.evidence is not None
