@@ -47,7 +47,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     path = inside(folder, ABOUT)
     if not folder.is_dir():
         what = 'is a file, not the folder of an index' if folder.exists() else 'does not exist'
-        raise MissingFile(f'{folder} {what}', todo='give the index first, then images: vireid search INDEX IMAGE')
+        raise MissingFile(f'{folder} {what}', todo='give a folder that `vireid index` wrote, before any images')
     if not path.exists():
         raise NotReady(
             f'{folder} has no {ABOUT}, so it is not a finished index',
