@@ -25,6 +25,17 @@ def test_folders_say_the_modality_and_the_camera(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize('given', ['visible/Cam 4', 'visible/Cam 4/a.jpg', 'visible', 'visible/x'])
+def test_the_folder_that_is_given_says_it_too(tmp_path, monkeypatch, given):
+    touch(tmp_path, 'visible/Cam 4/a.jpg', 'visible/x/infrared/cam3/b.jpg')
+    _, found = find_gallery(tmp_path / given)
+    known = {Path(f.path).name: (f.modality, f.camera) for f in found}
+    assert known.items() <= {'a.jpg': ('visible', '4'), 'b.jpg': ('infrared', '3')}.items()
+    if (tmp_path / given).is_dir():
+        monkeypatch.chdir(tmp_path / given)
+        assert [(f.modality, f.camera) for f in find_gallery(Path())[1]] == [(f.modality, f.camera) for f in found]
+
+
 def test_spellings_of_a_camera_are_one_in_a_table_and_refused_in_folders(tmp_path):
     cameras = ['5', 'cam5', 'Cam 05', '5.0', 'back door']
     names = [f'{number}.jpg' for number in range(len(cameras))]

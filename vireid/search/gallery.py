@@ -42,7 +42,8 @@ def find_gallery(
     """Returns the folder of a gallery, and its images in the order of their paths.
 
     The modality is the given one, that of the table, or that of a folder called `visible` or `infrared`. The camera is
-    the given one, that of the table, or the number of a folder such as `cam4`.
+    the given one, that of the table, or the number of a folder such as `cam4`. These folders may be below the gallery,
+    the gallery itself, as in `visible/cam4`, or the folder of an image file.
 
     Args:
         source: a folder, a table, or image files.
@@ -64,7 +65,7 @@ def find_gallery(
                 f'{only} is a checkpoint', allowed=ALLOWED, todo='give the checkpoint first, then the images'
             )
         elif only.suffix.lower() in SUFFIXES:
-            root, images = only.parent, [GalleryImage(str(only))]
+            root, images = only.parent, [_alone(only)]
         else:
             root, images = only.parent, _listed(only)
     else:
@@ -73,7 +74,7 @@ def find_gallery(
             if not path.is_file():
                 raise MissingFile(f'{path} is not an image file', allowed=ALLOWED, todo='give a single folder or table')
         root = Path(os.path.commonpath([path.absolute().parent for path in files]))
-        images = [GalleryImage(str(path)) for path in dict.fromkeys(files)]
+        images = [_alone(path) for path in dict.fromkeys(files)]
     if not images:
         raise TooFew(f'{source} has no images', allowed=ALLOWED)
     named = None if camera is None else camera_name(camera)
@@ -86,6 +87,7 @@ def find_gallery(
 def _below(root: Path) -> list[GalleryImage]:
     """Returns the images at any depth below a folder."""
     images: list[GalleryImage] = []
+    own = _own_names(root)
     for place, folders, names in walk_images(root):
         cameras: dict[int, str] = {}
         for name in folders:
@@ -95,12 +97,30 @@ def _below(root: Path) -> list[GalleryImage]:
                     f'{place} has two folders for camera {number}: {cameras[number]} and {name}',
                     todo='move the images into one folder, or rename the folder of the other camera',
                 )
-        above = Path(place).relative_to(root).parts
-        modality = next((part.lower() for part in reversed(above) if part.lower() in MODALITIES), '')
-        number = next((n for part in reversed(above) if (n := camera_number(part)) is not None), None)
-        camera = '' if number is None else str(number)
+        modality, camera = _said_by((*own, *Path(place).relative_to(root).parts))
         images += [GalleryImage(os.path.join(place, name), modality, camera) for name in names]
     return images
+
+
+def _alone(file: Path) -> GalleryImage:
+    return GalleryImage(str(file), *_said_by(_own_names(file.parent)))
+
+
+def _own_names(folder: Path) -> tuple[str, ...]:
+    """Returns the names of a folder and those above it, the outermost first, up to one without modality and camera."""
+    names: list[str] = []
+    for name in reversed(folder.absolute().parts):  # absolute: an index is updated from any working folder
+        if name.lower() not in MODALITIES and camera_number(name) is None:
+            break
+        names.insert(0, name)
+    return tuple(names)
+
+
+def _said_by(names: Sequence[str]) -> tuple[Modality, str]:
+    """Returns the modality and the camera that names of folders say, the outermost first; '' for unknown."""
+    modality = next((name.lower() for name in reversed(names) if name.lower() in MODALITIES), '')
+    number = next((n for name in reversed(names) if (n := camera_number(name)) is not None), None)
+    return modality, '' if number is None else str(number)
 
 
 @reads('a table of images', '*.csv', allowed=ALLOWED)
