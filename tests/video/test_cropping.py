@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 from datetime import datetime
 from pathlib import Path
@@ -321,6 +322,15 @@ def test_the_command_says_what_it_did(walks, whole, capsys):
     assert 'cropped by an earlier call; nothing was done' in said
     assert 'start     2026-11-29T22:41:05 (from --start)' in said
     assert f'{counts["crops"]} crops in {counts["tracks"]} tracks' in said
+
+
+def test_the_last_line_counts_the_crops_of_all_calls(whole, write, tmp_path, capsys):
+    out = Path(shutil.copytree(whole, tmp_path / 'out'))
+    counts = json.loads((out / '.crops.json').read_text())['videos'][0]['counts']
+    path = write('gray.mp4')
+    (tmp_path / 'gray.mp4.json').write_text(json.dumps([[]] * 2**5))
+    assert main(command(path, out)) == 0
+    assert f'{out}: {counts["crops"]} crops in {counts["tracks"]} tracks' in capsys.readouterr().out
 
 
 def test_the_modality_is_guessed_and_said(write, tmp_path, capsys):

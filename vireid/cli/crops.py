@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from vireid.plugin_manager.manager import create_manager
-    from vireid.video.camera import crop_videos, detector_config, parse_camera, parse_start
+    from vireid.video.camera import crop_videos, crops_text, detector_config, parse_camera, parse_start
     from vireid.video.cropping import Settings
     from vireid.video.folder import open_folder
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     detector = components.build('detectors', config, where='detector', device=device)
     with open_folder(args.out) as folder, progress_bar('reading') as show:
         report = crop_videos(args.videos, folder, detector, settings, start, show)
-    print(f'{args.out}: {report.text()}')
+    print(f'{args.out}: {crops_text(folder)}')
     if report.crops:
         print(f'To name the people: vireid label {quote(str(args.out))}')
     if report.failed:

@@ -78,10 +78,11 @@ class CameraReport:
         """The number of crops."""
         return sum(report.counts.crops for report in self.reports)
 
-    def text(self) -> str:
-        """Returns the numbers of crops and tracks."""
-        tracks = sum(report.counts.tracks for report in self.reports)
-        return f'{counted(self.crops, "crop")} in {counted(tracks, "track")}'
+
+def crops_text(folder: Folder) -> str:
+    """Returns the numbers of crops and tracks in a folder, from all videos and calls."""
+    crops, tracks = (sum(record.counts.get(name, 0) for record in folder.records) for name in ('crops', 'tracks'))
+    return f'{counted(crops, "crop")} in {counted(tracks, "track")}'
 
 
 def crop_videos(
