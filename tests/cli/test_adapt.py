@@ -101,7 +101,7 @@ def test_a_split_of_a_table(work, source, tmp_path, capsys):
         (['SOURCE', 'IMAGES', '--revert'], '--revert accepts neither images nor --split'),
         (['SOURCE', '--revert'], 'was not adapted'),
         (['SOURCE', 'nowhere'], 'nowhere does not exist'),
-        (['SOURCE', 'IMAGES/visible'], 'has no images'),
+        (['SOURCE', 'IMAGES/visible'], 'has no images in visible/ or infrared/'),
         (['SOURCE', 'IMAGES', '--split', 'train'], "split is 'train', but"),
         (['nowhere.pt', 'IMAGES'], 'no checkpoint nowhere.pt'),
         (['SOURCE', 'IMAGES'], 'has components of the plugin files'),

@@ -49,13 +49,14 @@ def _images_below(folder: Path) -> list[str]:
 
 
 def _no_images(images: Path) -> TooFew:
-    todo = None
+    todo, where = None, ''
     if images.is_dir():
+        where = f' in {" or ".join(f"{modality}/" for modality in MODALITIES)}'
         table = next(iter(sorted(images.glob('*.csv'))), None)
         below = next((p for p in sorted(images.iterdir()) if any((p / m).is_dir() for m in MODALITIES)), None)
         if table or below:
             todo = f'give the {"table" if table else "folder"} itself: {table or below}'
-    return TooFew(f'{images} has no images', allowed=f'{FOLDER}; or {TABLE}', todo=todo)
+    return TooFew(f'{images} has no images{where}', allowed=f'{FOLDER}; or {TABLE}', todo=todo)
 
 
 @reads('a table of images', '*.csv', allowed=f'{TABLE}; or {FOLDER}')
