@@ -25,6 +25,11 @@ def test_folders_say_the_modality_and_the_camera(tmp_path):
     ]  # fmt: skip
 
 
+def test_thumbnails_of_a_network_drive_are_no_images_of_a_gallery(tmp_path):
+    touch(tmp_path, 'cam1/a.jpg', 'cam1/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg', '__MACOSX/cam1/._a.jpg', '#recycle/b.jpg')
+    assert [Path(f.path).name for f in find_gallery(tmp_path)[1]] == ['a.jpg']
+
+
 @pytest.mark.parametrize('given', ['visible/Cam 4', 'visible/Cam 4/a.jpg', 'visible', 'visible/x'])
 def test_the_folder_that_is_given_says_it_too(tmp_path, monkeypatch, given):
     touch(tmp_path, 'visible/Cam 4/a.jpg', 'visible/x/infrared/cam3/b.jpg')

@@ -11,11 +11,16 @@ from vireid.boundary.names import find_listed
 from vireid.boundary.tables import read_csv
 from vireid.errors import DamagedFile, MissingKey, WrongContent, did_you_mean
 
+# of operating systems and network drives; never those of a user, even if they contain thumbnails
+SYSTEM_FOLDERS = frozenset(
+    ('__macosx', '@eadir', '#recycle', '#snapshot', '@tmp', '$recycle.bin', 'system volume information', 'lost+found')
+)
+
 
 def walk_images(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yields each folder at any depth, with the names of its subfolders and images.
 
-    Follows links, but yields each folder only once; skips hidden files and folders.
+    Follows links, but yields each folder only once; skips hidden files and folders, and those of operating systems.
 
     Raises:
         DamagedFile: if a folder cannot be read.
@@ -32,7 +37,7 @@ def walk_images(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
             folders.clear()
             continue
         seen.add(os.path.realpath(place))
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        folders[:] = sorted(n for n in folders if not n.startswith('.') and n.lower() not in SYSTEM_FOLDERS)
         yield place, folders, sorted(n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith('.'))
 
 

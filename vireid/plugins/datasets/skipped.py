@@ -8,13 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vireid.boundary.image_files import SUFFIXES
+from vireid.boundary.image_sources import SYSTEM_FOLDERS
 from vireid.console.wording import counted
 
 MAX_NAMES = 5
-# of operating systems and network drives; never identities, even if they contain thumbnails
-SYSTEM_FOLDERS = frozenset(
-    ('__macosx', '@eadir', '#recycle', '#snapshot', '@tmp', '$recycle.bin', 'system volume information', 'lost+found')
-)
 SYSTEM_FILES = frozenset(('thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r'))
 
 
