@@ -15,7 +15,7 @@ from vireid.exchange.release import release_weights
 from vireid.search.confidence import judge, percent
 from vireid.search.embedder import load
 from vireid.search.index import Hit
-from vireid.statistics.calibration import Calibration, Side
+from vireid.statistics.calibration import FEWEST, Calibration, Side
 
 CALIBRATION = Calibration(10, Side(10, -2, 1, 4, 0.3, 0.1), Side(10, -2, 1, 4, 0.3, 0.1))
 
@@ -59,6 +59,7 @@ def test_what_is_unknown_is_said():
         assert 'calibrated' in found.unknown
         assert found.text(0.05) == ''
     assert judge(make_index(), 'infrared', []).absent is None
+    assert str(FEWEST) in judge(make_index(calibration=None), 'infrared', [hit(0.5)]).unknown  # however it was trained
 
 
 def test_percent_never_claims_certainty():

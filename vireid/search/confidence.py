@@ -9,6 +9,7 @@ import numpy as np
 
 from vireid.core.types import INFRARED, VISIBLE, Modality
 from vireid.search.index import Hit, Index, Where
+from vireid.statistics.calibration import FEWEST
 
 FALSE_ALARMS = 0.05
 
@@ -63,7 +64,8 @@ def judge(
     none = (None,) * len(hits)
     calibration = index.embedder.calibration
     if calibration is None:
-        why = 'scores are not calibrated, so there are no probabilities: the model had too few validation identities'
+        why = 'scores are not calibrated, so there are no probabilities: this needs a model trained with at least '
+        why += f'{FEWEST} validation identities and not adapted since'
         return Confidence(none, unknown=why)
     other = VISIBLE if modality == INFRARED else INFRARED
     across = [hit for hit in hits if hit.modality == other]
