@@ -238,6 +238,12 @@ def test_hostile_uploads_get_an_answer_and_leave_nothing(client, index, infrared
     assert client.post('/search', content=infrared).status_code == 200
 
 
+def test_the_advice_about_an_upload_speaks_of_no_folder(client):
+    response = client.post('/search', content=b'no image')
+    assert response.status_code == 400
+    assert 'folder' not in response.json()['todo']
+
+
 def test_an_image_that_fails_in_an_unknown_way_is_told_to_be_damaged(client, infrared, monkeypatch):
     def fail(*args):
         raise TypeError("'bytes' object cannot be interpreted as an integer")  # Pillow, of a damaged TIFF

@@ -87,7 +87,7 @@ class RawImage(Mismatch):
     values: tuple[str, float, float] = ('values', 0.0, 0.0)
 
 
-@reads('an image', *(f'*{suffix}' for suffix in SUFFIXES), todo='replace it, or remove it from the data folder')
+@reads('an image', *(f'*{suffix}' for suffix in SUFFIXES), todo='replace it, or leave it out')
 def read_pixels(
     path: str | Path,
     max_pixels: int = MAX_PIXELS,
@@ -125,7 +125,7 @@ def read_pixels(
         raise MissingFile(f'image {path} does not exist', todo='check the path') from error
     except OSError as error:
         raise DamagedFile(
-            f'image {path} cannot be read: {_about(error)}', todo='replace it, or remove it from the data folder'
+            f'image {path} cannot be read: {_about(error)}', todo='replace it, or leave it out'
         ) from error
 
 
@@ -171,7 +171,7 @@ def decode_pixels(
                 )
             return pixels
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        about, todo = _about(error), 'replace it, or remove it from the data folder'
+        about, todo = _about(error), 'replace it, or leave it out'
         fault: type[VireidError] = UnsafeFile if isinstance(error, Image.DecompressionBombError) else DamagedFile
         if isinstance(error, UnidentifiedImageError):
             file.seek(0)
@@ -183,7 +183,7 @@ def decode_pixels(
                 fault = UnsupportedFile
             else:
                 about = f'it is a damaged {kind} file, or one with values or a compression that Pillow does not support'
-                todo = 'convert it, for example to PNG, or remove it from the data folder'
+                todo = 'convert it, for example to PNG, or leave it out'
         raise fault(f'{name} cannot be read: {about}', todo=todo) from error
 
 
