@@ -72,7 +72,7 @@ class Update:
         if self.unreadable:
             shown = '\n    '.join(self.unreadable[:5])
             more = f'\n    and {len(self.unreadable) - 5:,} more' if len(self.unreadable) > 5 else ''
-            lines.append(f'warning: {counted(len(self.unreadable), "image")} cannot be read and cannot be found:')
+            lines.append(f'warning: {counted(len(self.unreadable), "image")} cannot be read; left out of the index:')
             lines.append(f'    {shown}{more}')
         return '\n'.join(lines)
 
