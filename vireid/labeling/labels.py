@@ -21,7 +21,7 @@ from vireid.labeling.people import People
 from vireid.labeling.questions import Question, Questions
 from vireid.labeling.tracks import make_tracks, overlapping
 from vireid.runtime.lock import exclusive
-from vireid.search.about import ABOUT
+from vireid.search.about import ABOUT, read_about
 from vireid.search.building import Update, build
 from vireid.search.embedder import Embedder
 from vireid.search.gallery import GalleryImage
@@ -71,6 +71,15 @@ def drop_outdated(index: Path, images: Sequence[GalleryImage], checkpoint: str) 
     new = {image.modality for image in images} - {'', *before.modalities()}
     if before.about['checkpoint'] != checkpoint or (checkpoint == ZERO_SHOT and new):
         shutil.rmtree(index)
+
+
+def is_of_another(index: Path, embedder: Embedder) -> bool:
+    """Returns whether embeddings, if there are any, were made with other weights or `images.*` settings.
+
+    Raises:
+        VireidError: if the embeddings are damaged.
+    """
+    return (index / ABOUT).exists() and read_about(index)['digest'] != embedder.digest()
 
 
 @contextmanager

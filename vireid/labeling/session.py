@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from vireid.console.progress_bar import named_progress_bar
 from vireid.core.types import Modality
 from vireid.errors import MissingFile
-from vireid.labeling.labels import INDEX, Labels, drop_outdated, embed, only_one
+from vireid.labeling.labels import INDEX, Labels, drop_outdated, embed, is_of_another, only_one
 from vireid.labeling.tracks import find_crops
 from vireid.search import zero_shot
 from vireid.search.index import ZERO_SHOT, Index
@@ -48,6 +49,9 @@ def open_labels(
         recorded = ZERO_SHOT if checkpoint == zero_shot.ZERO_SHOT else str(Path(checkpoint).absolute())
         drop_outdated(own / INDEX, images, recorded)
         embedder = open_embedder(checkpoint, own / INDEX / ZERO_SHOT, images, options, plugins)
+        if is_of_another(own / INDEX, embedder):  # such as after a hint to set images.scale_raw
+            shutil.rmtree(own / INDEX)
+            embedder = open_embedder(checkpoint, own / INDEX / ZERO_SHOT, images, options, plugins)
         with named_progress_bar('reading') as show:
             update = embed(folder, images, embedder, recorded, plugins, show)
         log(f'{folder}\n{update.text()}')
