@@ -262,3 +262,14 @@ def test_links_that_lead_back_end_and_a_folder_that_may_not_be_read_is_named(
     monkeypatch.setattr(os, 'scandir', scandir)
     with pytest.raises(DamagedFile, match=f'{tmp_path}/visible .*Permission'):
         Folders(str(tmp_path))
+
+
+def test_crops_without_names_are_named_first(tmp_path: Path) -> None:
+    (tmp_path / 'visible/cam1/walk/000001').mkdir(parents=True)
+    (tmp_path / 'visible/cam1/walk/000001/a.jpg').write_bytes(b'x')
+    for todo in (None, f'vireid label {tmp_path}'):
+        with pytest.raises(MissingFile, match='visible/cam1/walk') as refused:
+            Folders(str(tmp_path))
+        assert (refused.value.todo or '').endswith(todo or '')
+        assert bool(refused.value.todo) == bool(todo)
+        (tmp_path / 'crops.csv').touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -75,7 +76,9 @@ class Folders(OwnImages):
         names = sorted({folder.name for some in by_split.values() for folder in some})
         if not names:
             reasons = [f'{self.root.absolute()} has no identity folder with images', *skipped.lines()]
-            raise MissingFile(f'Folders: {"; ".join(reasons)}', allowed=expected)
+            cropped = (self.root / 'crops.csv').is_file()  # of `vireid crops`, which knows no names
+            todo = f'name the people first: vireid label {shlex.quote(str(self.root))}' if cropped else None
+            raise MissingFile(f'Folders: {"; ".join(reasons)}', allowed=expected, todo=todo)
         _require_names([folder for some in by_split.values() for folder in some])
         numbers = number_identities(names)
         listed = {
