@@ -31,6 +31,14 @@ def test_a_failure_on_the_way_leaves_what_was_there(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['a.txt']
 
 
+def test_a_folder_in_the_place_of_the_file_is_named_as_the_user_knows_it(tmp_path):
+    (tmp_path / 'a.txt').mkdir()
+    with pytest.raises(IsADirectoryError) as refused:
+        write_whole(tmp_path / 'a.txt', 'text')
+    assert (refused.value.filename, refused.value.filename2) == (str(tmp_path / 'a.txt'), None)
+    assert [p.name for p in tmp_path.iterdir()] == ['a.txt']
+
+
 def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / '.a.txt.0123456789abcdef.part').write_text('half')
     (tmp_path / 'b.part').write_text('of somebody else')

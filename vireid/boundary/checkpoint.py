@@ -48,7 +48,7 @@ def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
         kept = f'; the previous checkpoint {path} is intact' if path.exists() else ''
         raise WriteFailed(
             f'checkpoint {path} could not be written: {error_text(error)}{kept}',
-            todo='free some space or fix the permissions, then resume with --resume',
+            todo='free some space, fix the permissions or choose another path; a training continues with --resume',
         ) from error
 
 

@@ -42,7 +42,9 @@ def open_whole(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename == str(part):  # `path` is a folder
+            error.filename, error.filename2 = str(path), None
         with suppress(OSError):
             part.unlink()
         raise
