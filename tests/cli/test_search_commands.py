@@ -142,6 +142,17 @@ def test_extract_writes_what_the_model_embeds(work, people, tmp_path, capsys):
     assert len(file['path']) == len(file['features'])
 
 
+def test_extract_writes_the_times_and_cameras_that_an_index_would_have(work, query, tmp_path):
+    for name in ('cam4/20261129_224105.jpg', 'cam4/unknown.jpg'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(query, tmp_path / name)
+    checkpoint = str(work / 'run/checkpoints/last.pt')
+    assert main(['extract', checkpoint, str(tmp_path / 'cam4'), '-o', str(tmp_path / 'f.npz'), *PLUGIN]) == 0
+    file = np.load(tmp_path / 'f.npz')
+    assert file['time'].tolist() == ['2026-11-29 22:41:05', '']
+    assert file['camera'].tolist() == ['4', '4']
+
+
 @pytest.mark.parametrize(
     ('out', 'images', 'message'), [('f.txt', '', 'the suffix'), ('f.npz', 'none', 'does not exist')]
 )

@@ -10,6 +10,7 @@ from vireid.search.embedder import Embedder
 from vireid.search.features_file import write_features
 from vireid.search.gallery import GalleryImage
 from vireid.search.modality import guess_modality
+from vireid.search.times import find_time
 
 
 def extract(
@@ -35,7 +36,7 @@ def extract(
         'path': [image.path for image in images],
         'modality': modalities,
         'camera': [image.camera for image in images],
-        'time': [image.time for image in images],
+        'time': [image.time or _taken(image.path) for image in images],
     }
     about = {'checkpoint': str(embedder.source), 'experiment': embedder.experiment.name, 'digest': embedder.digest()}
     if world()[0] == 0:
@@ -44,3 +45,9 @@ def extract(
     counts = ', '.join(f'{modalities.count(m):,} {m}' for m in dict.fromkeys(modalities))
     note = f'; {guessed:,} guessed from the colors of the image (--modality sets it)' if guessed else ''
     return f'{out}: {len(features):,} embeddings of length {features.shape[1]:,}, norm 1 ({counts}{note})'
+
+
+def _taken(path: str) -> str:
+    """Returns the time in the name or the EXIF data of an image; '' for that of the file, which is a guess."""
+    time, source = find_time(path)
+    return '' if source == 'file time' else time.isoformat(' ')
