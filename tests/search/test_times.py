@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vireid.errors import NoMatch, WrongValue
-from vireid.search.times import find_time, parse_time
+from vireid.search.times import find_time, parse_end, parse_time
 
 NIGHT = datetime(2026, 11, 29, 22, 41, 5)
 
@@ -105,6 +105,31 @@ def test_iso_times_and_zones():
     )
     with pytest.raises(WrongValue, match=r"table, line 3: time .*'22:41 Uhr'"):
         parse_time('22:41 Uhr', 'table, line 3: time')
+
+
+@pytest.mark.parametrize(
+    ('text', 'last'),
+    [
+        ('2026-11-29', '2026-11-29 23:59:59.999999'),
+        ('20261129', '2026-11-29 23:59:59.999999'),
+        ('2026-W48-7', '2026-11-29 23:59:59.999999'),
+        ('2026-11-29 22', '2026-11-29 22:59:59.999999'),
+        ('2026-11-29 00:00', '2026-11-29 00:00:59.999999'),
+        ('2026-11-29T22:41', '2026-11-29 22:41:59.999999'),
+        ('20261129T224105', '2026-11-29 22:41:05.999999'),
+        ('2026-11-29 22:41:05.25', '2026-11-29 22:41:05.250000'),
+        ('9999-12-31', '9999-12-31 23:59:59.999999'),
+    ],
+)
+def test_the_end_of_a_range_is_the_last_moment_of_what_it_names(text, last):
+    assert str(parse_end(text, 'x')) == last
+
+
+def test_the_end_of_a_range_may_have_a_zone():
+    zone = '+00:00'
+    assert parse_end(f'2026-11-29T22:41{zone}', 'x') - parse_time(f'2026-11-29T22:41{zone}', 'x') == timedelta(
+        seconds=59, microseconds=999_999
+    )
 
 
 @pytest.mark.parametrize('text', ['0001-01-01T00:00:00+14:00', '9999-12-31T23:59:59-14:00'])

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--after', metavar='TIME', help='not before this time, such as 2026-11-29 or "2026-11-29 22:00"'
     )
-    parser.add_argument('--before', metavar='TIME', help='not after this time')
+    parser.add_argument('--before', metavar='TIME', help='not after this time; a date includes that day')
     parser.add_argument(
         '--modality', choices=MODALITIES, help='modality of the queries (default: visible if the image has colors)'
     )

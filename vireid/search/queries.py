@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from vireid.search.confidence import Confidence, judge, percent
 from vireid.search.entries import Where
 from vireid.search.index import Hit, Index
 from vireid.search.modality import guess_modality
-from vireid.search.times import parse_time
+from vireid.search.times import parse_end, parse_time
 
 
 @dataclass(frozen=True)
@@ -71,17 +70,17 @@ def read_filter(
         index: the index.
         cameras: names of cameras as the index or a person writes them; empty for all.
         after: not before this time.
-        before: not after this time; a date includes that day.
+        before: not after this time; includes the whole day or minute that it names.
         modality: only this modality.
 
     Raises:
         VireidError: for a time that cannot be read, or what the index does not have.
     """
     start = parse_time(after, '--after') if after else None
-    end = parse_time(before, '--before') if before else None
+    end = parse_end(before, '--before') if before else None
     recorded = index.cameras()
     chosen = tuple(name if name in recorded else camera_name(name) for name in cameras)
-    where = Where(chosen, start, _end_of_day(before, end), modality)
+    where = Where(chosen, start, end, modality)
     index.require_known(where)
     return where
 
@@ -122,10 +121,3 @@ def search_images(
         Answer(path, own, modality is None, hits, judge(index, own, hits, where, rate))
         for (path, own, _), hits in zip(embedded, results, strict=True)
     ]
-
-
-def _end_of_day(text: str | None, time: datetime | None) -> datetime | None:
-    """Returns the last moment of the day if only a date was given: `--before 2026-11-29` includes that day."""
-    if text is None or time is None or any(sign in text.strip() for sign in ': T'):
-        return time
-    return time.replace(hour=23, minute=59, second=59, microsecond=999_999)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from vireid.boundary.image_files import open_image
@@ -36,6 +36,23 @@ def parse_time(text: str, source: str) -> datetime:
         return time.astimezone().replace(tzinfo=None) if time.tzinfo else time
     except (ValueError, OverflowError) as error:  # the second in the first and the last year
         raise WrongValue(f'{source} is {text!r}', allowed=f'a date or time such as {EXAMPLE}') from error
+
+
+def parse_end(text: str, source: str) -> datetime:
+    """Reads the end of a range as `parse_time` does, and returns the last moment of what the text names.
+
+    `2026-11-29` means that whole day, `2026-11-29 22:41` that whole minute, and `2026-11-29 22:41:05` that second.
+
+    Raises:
+        WrongValue: if it is not a time.
+    """
+    time = parse_time(text, source)
+    clock = re.sub(r'^\d{4}-?(\d\d-?\d\d|W\d\d(-?\d)?)|[Zz]$|[+-]\d\d:?\d\d$', '', text.strip())
+    if '.' in clock or ',' in clock:
+        return time
+    units = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))
+    length = units[len(re.findall(r'\d\d', clock))] - timedelta(microseconds=1)
+    return time + min(length, datetime.max - time)
 
 
 def find_time(path: str | Path, pattern: str | None = None) -> tuple[datetime, str]:

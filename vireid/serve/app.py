@@ -7,7 +7,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Sequence
-from datetime import datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from vireid.errors import DamagedFile, UnknownName, VireidError, WriteFailed, Wr
 from vireid.search.confidence import FALSE_ALARMS, judge, percent
 from vireid.search.index import Hit, Index, Where
 from vireid.search.modality import guess_modality
-from vireid.search.times import parse_time
+from vireid.search.times import parse_end, parse_time
 from vireid.serve.web import AT_ONCE, LARGE, LOCAL, THUMBNAIL, jpeg_response, make_app, page, read_body
 
 MAX_PIXELS = 16_000_000
@@ -190,11 +190,8 @@ def _modality(request: Request, name: str) -> Modality | None:
 def _filters(request: Request, index: Index) -> tuple[Where, int]:
     """Returns the filters and the number of hits that a request asks for."""
     given = request.query_params
-    after, before = (parse_time(given[name], name) if given.get(name) else None for name in ('after', 'before'))
-    if before is not None and before.time() == time(0) and 'T' not in given['before']:
-        before = before.replace(hour=23, minute=59, second=59)
-    elif before is not None and len(given['before']) == len('2026-11-29T22:41'):
-        before = before.replace(second=59, microsecond=999_999)  # the page asks for minutes: the last one counts
+    after = parse_time(given['after'], 'after') if given.get('after') else None
+    before = parse_end(given['before'], 'before') if given.get('before') else None
     shown = {printable(camera): camera for camera in index.cameras()}  # the page has the printable names
     cameras = tuple(shown.get(name, name) for name in given.getlist('camera') if name)
     where = Where(cameras, after, before, _modality(request, 'among'))
