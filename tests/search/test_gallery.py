@@ -30,6 +30,15 @@ def test_thumbnails_of_a_network_drive_are_no_images_of_a_gallery(tmp_path):
     assert [Path(f.path).name for f in find_gallery(tmp_path)[1]] == ['a.jpg']
 
 
+def test_images_in_other_formats_are_counted_and_named(tmp_path, capsys):
+    touch(tmp_path, 'a.jpg', 'x/b.HEIC', 'x/c.heic', 'd.dng', 'notes.txt')
+    assert len(find_gallery(tmp_path)[1]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith('warning: ')
+    assert '2 .heic, 1 .dng' in told
+    assert 'notes' not in told
+
+
 @pytest.mark.parametrize('given', ['visible/Cam 4', 'visible/Cam 4/a.jpg', 'visible', 'visible/x'])
 def test_the_folder_that_is_given_says_it_too(tmp_path, monkeypatch, given):
     touch(tmp_path, 'visible/Cam 4/a.jpg', 'visible/x/infrared/cam3/b.jpg')

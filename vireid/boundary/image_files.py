@@ -32,6 +32,8 @@ SUFFIXES = (
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.tif', '.tiff', '.webp', '.gif'),
     *('.pgm', '.ppm', '.pnm', '.pbm', '.pfm', '.jp2', '.j2k', '.jpx', '.jpf', '.j2c', '.jpc'),
 )
+# of images that Pillow alone does not read
+OTHER_FORMATS = ('.heic', '.heif', '.avif', '.jxl', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.npy')
 BEGINNINGS = {  # of files of these formats
     **dict.fromkeys((b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'), 'TIFF'),
     **{b'\xff\xd8\xff': 'JPEG', b'\x89PNG': 'PNG', b'\0\0\0\x0cjP': 'JPEG 2000', b'\xff\x4f\xff\x51': 'JPEG 2000'},

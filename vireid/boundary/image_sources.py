@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from vireid.boundary.image_files import SUFFIXES
+from vireid.boundary.image_files import OTHER_FORMATS, SUFFIXES
 from vireid.boundary.names import find_listed
 from vireid.boundary.tables import read_csv
 from vireid.errors import DamagedFile, MissingKey, WrongContent, did_you_mean
@@ -17,10 +18,14 @@ SYSTEM_FOLDERS = frozenset(
 )
 
 
-def walk_images(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+def walk_images(root: Path, others: list[str] | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yields each folder at any depth, with the names of its subfolders and images.
 
     Follows links, but yields each folder only once; skips hidden files and folders, and those of operating systems.
+
+    Args:
+        root: the folder.
+        others: receives the paths of images in formats that vireid does not read.
 
     Raises:
         DamagedFile: if a folder cannot be read.
@@ -38,7 +43,17 @@ def walk_images(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
             continue
         seen.add(os.path.realpath(place))
         folders[:] = sorted(n for n in folders if not n.startswith('.') and n.lower() not in SYSTEM_FOLDERS)
-        yield place, folders, sorted(n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith('.'))
+        names = sorted(name for name in names if not name.startswith('.'))
+        if others is not None:
+            others += [os.path.join(place, name) for name in names if name.lower().endswith(OTHER_FORMATS)]
+        yield place, folders, [name for name in names if name.lower().endswith(SUFFIXES)]
+
+
+def skipped_text(others: Sequence[str]) -> str:
+    """Returns a warning about images in formats that vireid does not read."""
+    kinds = Counter(os.path.splitext(path)[1].lower() for path in others)
+    counts = ', '.join(f'{count:,} {kind}' for kind, count in kinds.most_common())
+    return f'images in other formats are left out: {counts}, such as {others[0]}; convert them, for example to PNG'
 
 
 def listed_images(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vireid.boundary.image_sources import listed_images, walk_images
+from vireid.boundary.image_sources import listed_images, skipped_text, walk_images
 from vireid.boundary.reading import reads
+from vireid.console.warn import warn_once
 from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.errors import Conflict, MissingFile, TooFew, UnknownName, did_you_mean
 
@@ -44,8 +45,12 @@ def find_images(images: Path, split: str | None = None) -> list[Sample]:
 
 def _images_below(folder: Path) -> list[str]:
     """Returns the images at any depth below a folder; none if it does not exist."""
-    found = walk_images(folder) if folder.is_dir() else ()
-    return [os.path.join(place, name) for place, _, names in found for name in names]
+    others: list[str] = []
+    found = walk_images(folder, others) if folder.is_dir() else ()
+    images = [os.path.join(place, name) for place, _, names in found for name in names]
+    if others:
+        warn_once(skipped_text(others))
+    return images
 
 
 def _no_images(images: Path) -> TooFew:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vireid.boundary.image_files import SUFFIXES
-from vireid.boundary.image_sources import listed_images, walk_images
+from vireid.boundary.image_sources import listed_images, skipped_text, walk_images
 from vireid.boundary.names import camera_name, camera_number
 from vireid.boundary.reading import reads
+from vireid.console.warn import warn_once
 from vireid.core.types import MODALITIES, Modality
 from vireid.errors import MissingFile, TooFew, UnsupportedFile, WrongContent
 from vireid.search.times import parse_time
@@ -87,8 +88,9 @@ def find_gallery(
 def _below(root: Path) -> list[GalleryImage]:
     """Returns the images at any depth below a folder."""
     images: list[GalleryImage] = []
+    others: list[str] = []
     own = _own_names(root)
-    for place, folders, names in walk_images(root):
+    for place, folders, names in walk_images(root, others):
         cameras: dict[int, str] = {}
         for name in folders:
             number = camera_number(name)
@@ -99,6 +101,8 @@ def _below(root: Path) -> list[GalleryImage]:
                 )
         modality, camera = _said_by((*own, *Path(place).relative_to(root).parts))
         images += [GalleryImage(os.path.join(place, name), modality, camera) for name in names]
+    if others:
+        warn_once(skipped_text(others))
     return images
 
 
