@@ -37,6 +37,7 @@ from vireid.search import building
 from vireid.search.building import build
 from vireid.search.gallery import find_gallery
 from vireid.search.index import Index, Where
+from vireid.search.queries import search_images
 
 PLUGIN = Path(faults.__file__)
 
@@ -221,6 +222,30 @@ def test_an_index_belongs_to_one_checkpoint_and_one_gallery(make, gallery, tmp_p
     (tmp_path / 'index/index.json').write_text(json.dumps({**content, 'digest': 'other'}))
     with pytest.raises(Mismatch, match=re.escape(str(checkpoint))):
         _ = Index.open(tmp_path / 'index', plugins=[PLUGIN]).embedder
+
+
+def test_a_gallery_that_was_moved_is_not_embedded_again(make, gallery, tmp_path, checkpoint, embedder, embedded):
+    _, index = make()
+    gallery.rename(tmp_path / 'elsewhere')
+    warned = []
+    query = next((tmp_path / 'elsewhere/cam1').iterdir())
+    search_images(index, [query], None, 1, Where(), 0.05, warned.append)
+    assert any(str(gallery) in line for line in warned)
+    embedded.clear()
+    root, found = find_gallery(tmp_path / 'elsewhere')
+    update = build(tmp_path / 'index', root, found, embedder, checkpoint=str(checkpoint))
+    assert (update.embedded, update.removed, embedded) == (0, 0, [])
+    assert Index.open(tmp_path / 'index', plugins=[PLUGIN]).root == tmp_path / 'elsewhere'
+
+
+def test_another_gallery_does_not_replace_one_that_is_out_of_reach(make, gallery, tmp_path, checkpoint, embedder):
+    make()
+    gallery.rename(tmp_path / 'elsewhere')
+    (tmp_path / 'other/cam1').mkdir(parents=True)
+    shutil.copy(next((tmp_path / 'elsewhere/cam2').iterdir()), tmp_path / 'other/cam1/a.jpg')
+    root, found = find_gallery(tmp_path / 'other')
+    with pytest.raises(Mismatch, match=re.escape(str(gallery))):
+        build(tmp_path / 'index', root, found, embedder, checkpoint=str(checkpoint))
 
 
 def test_one_process_at_a_time_updates_it(make, tmp_path):

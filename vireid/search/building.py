@@ -198,11 +198,20 @@ def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] 
             'their embeddings cannot be compared',
             todo='use that checkpoint, or another folder for a new index',
         )
-    if about['root'] != str(root):
+    if about['root'] != str(root) and not _was_moved(folder, Path(about['root']), root):
         raise Mismatch(
             f'{folder} is the index of {about["root"]}, not of {root}', todo='use another folder for a new index'
         )
     return about
+
+
+def _was_moved(folder: Path, before: Path, now: Path) -> bool:
+    """Returns whether a gallery is now elsewhere: its folder does not exist, and another has one of its images."""
+    if before.exists():
+        return False
+    entries = Entries(folder / IMAGES).all()
+    places = ((now / entry.path, entry) for entry in entries)
+    return any(p.is_file() and p.stat().st_size == e.size and content_digest(p) == e.digest for p, e in places)
 
 
 def _plan(

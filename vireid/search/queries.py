@@ -103,11 +103,16 @@ def search_images(
         top: number of hits for each.
         where: which images to search.
         rate: see `judge`.
-        warn: called with a line for each query whose colors contradict the modality.
+        warn: called with a line for each query whose colors contradict the modality, and for a missing gallery.
 
     Raises:
         VireidError: if an image cannot be read, or `top` is wrong.
     """
+    if not index.root.is_dir():
+        warn(
+            f'the gallery {index.root} does not exist, so its images cannot be opened; if it is elsewhere now: '
+            f'vireid index GALLERY -o {index.folder}'
+        )
     embedded: list[tuple[Path, Modality, np.ndarray]] = []
     for path in images:
         pixels = index.embedder.pixels(path)
