@@ -138,6 +138,13 @@ def test_a_person_may_be_called_like_a_camera(tmp_path: Path) -> None:
     assert members(Folders(str(tmp_path)), 'test') == {'cam2'}
 
 
+def test_cameras_without_people_are_an_error(tmp_path: Path) -> None:
+    person(tmp_path, 'cam1', (VISIBLE,))
+    person(tmp_path, 'Cam 3', (INFRARED,))
+    with pytest.raises(WrongContent, match=r'Cam 3, cam1\b'):
+        Folders(str(tmp_path))
+
+
 def test_people_beside_cameras_are_an_error(tmp_path: Path) -> None:
     person(tmp_path, 'anna')
     (tmp_path / 'visible/cam3/bert').mkdir(parents=True)

@@ -110,7 +110,7 @@ class _IdentityFolder:
 
 
 def _require_names(folders: Sequence[_IdentityFolder]) -> None:
-    """Raises a VireidError if the name of an identity folder says that the people in it are not known."""
+    """Raises a VireidError if the names of identity folders are not those of people."""
     unnamed = sorted({folder.name for folder in folders if folder.name.casefold() in UNNAMED})
     if unnamed:
         images = sum(len(folder.images) for folder in folders if folder.name in unnamed)
@@ -119,6 +119,14 @@ def _require_names(folders: Sequence[_IdentityFolder]) -> None:
             'each name',
             allowed='a folder for each person',
             todo='move these folders elsewhere, or name the people in them first (vireid label)',
+        )
+    seen = {m: {folder.name for folder in folders if folder.modality == m} for m in MODALITIES}
+    names = set.union(*seen.values())
+    if not set.intersection(*seen.values()) and all(camera_number(name) is not None for name in names):
+        raise WrongContent(
+            f'Folders: all folders with images are called like cameras: {", ".join(sorted(names))}',
+            allowed='a folder for each person below them, such as cam1/anna',
+            todo='name the people first: vireid label FOLDER',
         )
 
 
