@@ -47,7 +47,7 @@ def parse_end(text: str, source: str) -> datetime:
         WrongValue: if it is not a time.
     """
     time = parse_time(text, source)
-    clock = re.sub(r'^\d{4}-?(\d\d-?\d\d|W\d\d(-?\d)?)|[Zz]$|[+-]\d\d:?\d\d$', '', text.strip())
+    clock = re.sub(r'^\d{4}-?(\d\d-?\d\d|W\d\d(-?\d)?)|([Zz]|[+-]\d\d:?\d\d(:?\d\d)?)$', '', text.strip())
     if '.' in clock or ',' in clock:
         return time
     units = (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1))
