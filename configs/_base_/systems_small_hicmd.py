@@ -1,5 +1,5 @@
 # Applied on top of configs/systems/hicmd.py; see systems_small.py. As many images per step as the other systems, in 16
-# pairs. The optimizers stay those of the config, with learning rates for a short run; critics are narrow.
+# pairs. The optimizers stay those of the config, with 8 times its learning rates for a short run; critics are narrow.
 model = dict(backbone=dict(depth=18, last_stride=2, weights=None), critic_width=8)
 images = dict(size=(96, 48))
 sampler = dict(identities=4, visible=4, infrared=4)
@@ -9,7 +9,7 @@ _cosine = [
 ]
 step = dict(
     optimizers=dict(
-        critics=dict(optimizer=dict(lr=2e-4), schedule=_cosine),
+        critics=dict(optimizer=dict(lr=8e-4), schedule=_cosine),
         generator=dict(optimizer=dict(lr=8e-4), schedule=_cosine),
         identity=dict(
             optimizer=dict(_delete_=True, type='Adam', lr=8e-4, weight_decay=5e-4),
