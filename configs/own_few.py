@@ -8,6 +8,8 @@ dataset = dict(val_share=0.3)
 refit = dict(dataset=dict(val_share=0.0))
 model = dict(
     necks=dict(
+        stripes2=dict(pool='Average'),  # once trained, CenterWeighted gains nothing
+        stripes=dict(pool='Average'),
         whitened2=dict(type='WithinIdentityWhitening', inputs='centered2', groups=8),
         whitened=dict(type='WithinIdentityWhitening', inputs='centered', groups=8),
     ),
