@@ -16,7 +16,7 @@ from vireid.cli.output import run_step
 
 DATA, IDS = 'data/demo', 120
 CONFIG, RUN = 'vireid::tffn_demo.py', 'tffn_demo'
-FUSION = "model.necks.mlfm={'type': 'GatedFusion', 'inputs': ['s2', 's3', 's4']}"
+FUSION = 'model.necks.mlfm={"type": "GatedFusion", "inputs": ["s2", "s3", "s4"]}'  # quoted in a shell without escapes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
