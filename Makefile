@@ -7,7 +7,7 @@ ROOMY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 {pr
 # glibc keeps freed memory: asking the system for it anew at every step takes 8% of the suite's time
 KEEP := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296
 PYTEST := TMPDIR=$${TMPDIR:-$(ROOMY)} OMP_NUM_THREADS=1 $(KEEP) $(BIN)/python -m pytest -n 2 --dist loadfile \
-    --no-loadscope-reorder
+    --no-loadscope-reorder --max-worker-restart 0  # a lost worker ends the run: after a restart, it may wait for ever
 
 .PHONY: demo test test-long test-random test-matrix start-methods coverage lint docs site dist clean
 
@@ -33,7 +33,7 @@ test-matrix: .venv/installed
 # the tests with loader processes, as Linux (forkserver), macOS and Windows (spawn) and older Pythons (fork) start them
 start-methods: .venv/installed
 	for method in fork forkserver spawn; do echo $$method; \
-	    VIREID_START_METHOD=$$method OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/core/data \
+	    VIREID_START_METHOD=$$method OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 tests/core/data \
 	    tests/runtime tests/core/scoring/test_embedding.py tests/core/training \
 	    tests/runtime/test_worker_processes.py tests/test_disk_faults.py tests/cli/test_cli.py || exit 1; done
 
