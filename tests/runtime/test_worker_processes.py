@@ -26,7 +26,7 @@ from PIL import Image
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.loader import SHARED_MEMORY, WorkerDied, _collate_in_worker, _todo, evaluation_loader
 from vireid.core.types import INFRARED, VISIBLE, Batch, Sample
-from vireid.errors import Mismatch, Unavailable, UnsupportedFile, VireidError, WrongValue
+from vireid.errors import DamagedFile, Mismatch, Unavailable, VireidError, WrongValue
 from vireid.plugin_manager.manager import create_manager
 from vireid.runtime import worker_processes
 from vireid.runtime.worker_processes import START_METHOD, start_method
@@ -208,7 +208,7 @@ def broken(image: torch.Tensor) -> torch.Tensor:
     raise KeyError('broken')
 
 
-@pytest.mark.parametrize(('transform', 'error'), [(as_float, UnsupportedFile), (broken, KeyError)])
+@pytest.mark.parametrize(('transform', 'error'), [(as_float, DamagedFile), (broken, KeyError)])
 def test_an_error_leaves_no_loader_behind(samples, monkeypatch, transform, error):
     """One that only the garbage collector frees ends its processes 5 s late."""
     monkeypatch.setenv(START_METHOD, METHODS[-2])

@@ -135,7 +135,9 @@ def test_a_truncated_image_is_named(tmp_path: Path, kind: str, ending: str, shar
 def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / '0007.jpg'
     path.write_bytes(content)
-    assert str(path) in str(refusal(path, DamagedFile if content.startswith(b'\x89PNG') else UnsupportedFile))
+    assert str(path) in str(
+        refusal(path, DamagedFile if not content or content.startswith(b'\x89PNG') else UnsupportedFile)
+    )
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_a_broken_image_reads_the_same_from_a_worker_as_from_the_main_process(
     samples: list[Sample], workers: int
 ) -> None:
     Path(samples[2].path).write_bytes(b'')
-    with pytest.raises(UnsupportedFile) as caught:
+    with pytest.raises(DamagedFile) as caught:
         epochs(ImageSet(samples, plain, seed=0), [[0, 1, 2, 3]], workers, count=1)
     assert samples[2].path in caught.value.given
     assert caught.value.todo
