@@ -9,6 +9,8 @@ import json
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -66,6 +68,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return 'sysu_root' if Path(file).stem in ON_SYSU_ROOT else file
 
     return ByFile(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    """Says how a worker process was lost: xdist does not."""
+    if not error:
+        return
+    process = node.gateway._io.popen
+    try:
+        how = f'it ended with status {process.wait(timeout=10)}'
+    except subprocess.TimeoutExpired:  # it lives, but its connection is closed: faulthandler prints where it is
+        process.send_signal(signal.SIGABRT)
+        how = 'it still runs'
+    print(f'\n{node.gateway.id} (process {process.pid}) was lost: {how}', file=sys.__stderr__, flush=True)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -153,6 +153,25 @@ def test_extract_writes_the_times_and_cameras_that_an_index_would_have(work, que
     assert file['camera'].tolist() == ['4', '4']
 
 
+@pytest.mark.parametrize('flags', [[], ['--modality', 'infrared']], ids=['guessed', 'named'])
+def test_extract_leaves_out_what_cannot_be_read_and_says_so(work, query, tmp_path, capsys, flags):
+    for name in ('a.jpg', 'c.jpg'):
+        shutil.copy(query, tmp_path / name)
+    (tmp_path / 'b.jpg').write_bytes(Path(query).read_bytes()[:300])
+    words = ['extract', str(work / 'run/checkpoints/last.pt'), str(tmp_path), *flags, *PLUGIN]
+    assert main([*words, '-o', str(tmp_path / 'f.NPZ')]) == 0
+    out = capsys.readouterr().out
+    assert 'warning: 1 image cannot be read; left out' in out
+    assert str(tmp_path / 'b.jpg') in out
+    file = np.load(tmp_path / 'f.NPZ')
+    assert [Path(path).name for path in file['path']] == ['a.jpg', 'c.jpg']
+    np.testing.assert_allclose(file['features'][0], file['features'][1], rtol=1e-6)
+    (tmp_path / 'a.jpg').unlink()
+    (tmp_path / 'c.jpg').unlink()
+    assert main([*words, '-o', str(tmp_path / 'g.npz')]) == 2
+    assert 'none of the images can be read' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('out', 'images', 'message'), [('f.txt', '', 'the suffix'), ('f.npz', 'none', 'does not exist')]
 )

@@ -289,8 +289,9 @@ class TestRefusals:
 
     def test_the_license_is_an_identifier(self, runs, tmp_path, capsys):
         words = ['publish', *map(str, runs), '-o', str(tmp_path / 'out'), '--plugin', PLUGIN]
-        assert main([*words, '--weights-license', 'free: do\nwhat']) == 2
-        assert 'an SPDX identifier' in capsys.readouterr().err
+        for wrong in ('free: do\nwhat', 'foo', 'CC BY-NC 4.0', 'MIT OR Apache-2.0'):
+            assert main([*words, '--weights-license', wrong]) == 2
+            assert 'an SPDX identifier' in capsys.readouterr().err
         with pytest.raises(SystemExit):
             main(words)  # required
 

@@ -26,6 +26,7 @@ from vireid.errors import (
     DamagedFile,
     InUse,
     Mismatch,
+    NoMatch,
     NotReady,
     UnknownName,
     UnsafeFile,
@@ -362,12 +363,25 @@ def test_names_with_markup_control_characters_and_bytes_that_are_not_utf_8(make,
     [
         (Where(cameras=('33',)), UnknownName, "'33'"),
         (Where(after=datetime(2027, 1, 1), before=datetime(2026, 1, 1)), Conflict, '2027-01-01.*2026-01-01'),
+        (Where(after=datetime(2027, 1, 1)), NoMatch, '(?s)2027-01-01.*2026-11-2'),
+        (Where(before=datetime(2026, 1, 1)), NoMatch, '(?s)2026-01-01.*2026-11-2'),
     ],
 )
 def test_filters_that_cannot_match(make, where, kind, fact):
     _, index = make()
     with pytest.raises(kind, match=fact):
         index.require_known(where)
+    with pytest.raises(kind, match=fact):
+        index.search(index.vector(0)[None], where=where)
+
+
+@pytest.mark.parametrize(
+    'filters', [{'after': '2026-01-01'}, {'before': 2026}, {'cameras': '12'}, {'cameras': (1, 2)}], ids=str
+)
+def test_filters_of_the_wrong_type(filters):
+    ((name, given),) = filters.items()
+    with pytest.raises(WrongValue, match=re.escape(f'{name} is {given!r}')):
+        Where(**filters)
 
 
 def test_wrong_queries(make):

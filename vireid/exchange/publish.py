@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from vireid.boundary import checkpoint
 from vireid.boundary.reading import open_regular, read_text
@@ -71,11 +72,7 @@ def publish(
         VireidError: if a run is damaged, the runs differ, permission is missing, `out` exists, or the release would
             name a person or a path.
     """
-    if not LICENSE.fullmatch(license):
-        raise WrongValue(
-            f'--weights-license is {license!r}',
-            allowed='an SPDX identifier such as CC-BY-NC-4.0, or LicenseRef-NAME for terms of your own',
-        )
+    license = _spdx(license)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AlreadyExists(f'{out} exists', todo='choose another folder; a release is written once')
     run = runs[min(runs)]
@@ -183,6 +180,20 @@ def _require_match(run: RunRecord, content: Mapping[str, Any], source: Path) -> 
         raise Mismatch(f'{source} is at step {content["progress"]["step"]:,}, but the result is of step {steps}')
     if differ:
         raise Mismatch(f'{source} belongs to another run: {named(differ)} differ', todo='restore the folder of the run')
+
+
+def _spdx(license: str) -> str:
+    """Returns the identifier of a license as SPDX spells it."""
+    try:
+        known = canonicalize_license_expression(license)
+    except InvalidLicenseExpression:
+        known = None
+    if known is None or not LICENSE.fullmatch(known):  # nor an expression such as `MIT OR Apache-2.0`
+        raise WrongValue(
+            f'--weights-license is {license!r}',
+            allowed='an SPDX identifier such as CC-BY-NC-4.0, or LicenseRef-NAME for terms of your own',
+        )
+    return known
 
 
 def _ask_permission(data: str) -> None:

@@ -14,20 +14,20 @@ from vireid.boundary.image_files import read_pixels
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest
 from vireid.boundary.showing import one_line
-from vireid.console.wording import counted
 from vireid.core.types import Modality
 from vireid.errors import AlreadyExists, DamagedFile, Mismatch, NoMatch, VireidError
 from vireid.runtime.lock import exclusive
 from vireid.search.about import ABOUT, FORMAT, read_about, write_about
 from vireid.search.embedder import Embedder
 from vireid.search.entries import Entries, Entry
-from vireid.search.gallery import GalleryImage
+from vireid.search.gallery import GalleryImage, left_out
 from vireid.search.index import IMAGES, VECTORS, ZERO_SHOT, append_vectors, build_searcher
 from vireid.search.modality import guess_modality
 from vireid.search.times import find_time
 
 OnProgress = Callable[[str, int, int], None]  # (what, done, total)
 AT_ONCE = 512  # images between two writes: what a crash may lose
+RAW = 'check the folder of the gallery; raw images need --cfg-options images.scale_raw=..., as in training'
 SMALL = (96, 192)  # pixels that suffice to guess the modality
 OWN = {ABOUT, IMAGES, *(f'{IMAGES}-{end}' for end in ('journal', 'wal', 'shm')), VECTORS, ZERO_SHOT}
 
@@ -70,10 +70,7 @@ class Update:
             f'times     {listed({f"from {name}" if name else "": n for name, n in self.times.items()}, "unknown")}',
         ]
         if self.unreadable:
-            shown = '\n    '.join(self.unreadable[:5])
-            more = f'\n    and {len(self.unreadable) - 5:,} more' if len(self.unreadable) > 5 else ''
-            lines.append(f'warning: {counted(len(self.unreadable), "image")} cannot be read; left out of the index:')
-            lines.append(f'    {shown}{more}')
+            lines.append(f'warning: {left_out(self.unreadable, "the index")}')
         return '\n'.join(lines)
 
 
@@ -130,8 +127,7 @@ def build(
             length = embedder.embed_files([os.path.join(root, one.path)], [one.modality]).shape[1]
         if length is None or not len(entries):
             example = f', for example: {plan.unreadable[0]}' if plan.unreadable else ''
-            todo = 'check the folder of the gallery; raw images need --cfg-options images.scale_raw=..., as in training'
-            raise DamagedFile(f'none of the images can be read{example}', todo=todo)
+            raise DamagedFile(f'none of the images can be read{example}', todo=RAW)
         about = {
             'format': FORMAT,
             'root': str(root),
@@ -283,12 +279,12 @@ def _embed(entries: Entries, file: Path, plan: _Plan, embedder: Embedder, on_pro
     total, length = len(plan.new), None
     for start in range(0, total, AT_ONCE):
         part = plan.new[start : start + AT_ONCE]
-        images = [(os.path.join(plan.root, entry.path), entry.modality) for entry in part]
+        paths = [os.path.join(plan.root, entry.path) for entry in part]
 
         def show(done: int, _: int, start: int = start) -> None:
             on_progress('embedding', start + done, total)
 
-        readable, vectors, errors = _embed_part(embedder, images, show)
+        readable, vectors, errors = embedder.embed_readable(paths, [entry.modality for entry in part], show)
         plan.unreadable += errors
         batch = [part[place] for place in readable]
         if batch:
@@ -297,29 +293,6 @@ def _embed(entries: Entries, file: Path, plan: _Plan, embedder: Embedder, on_pro
             entries.put(batch)
             plan.embedded += len(batch)
     return length
-
-
-def _embed_part(
-    embedder: Embedder, part: Sequence[tuple[str, Modality]], on_progress: Callable[[int, int], None]
-) -> tuple[list[int], np.ndarray, list[str]]:
-    """Returns the places of the readable images of a part, their embeddings, and a line for each of the others."""
-    paths, modalities = [path for path, _ in part], [modality for _, modality in part]
-    try:
-        return list(range(len(part))), embedder.embed_files(paths, modalities, on_progress), []
-    except VireidError as first:  # one of them cannot be read: find out which
-        errors: dict[int, str] = {}
-        for place, path in enumerate(paths):
-            try:
-                embedder.pixels(path)
-            except VireidError as error:
-                errors[place] = error.given
-        if not errors:
-            raise first
-    readable = [place for place in range(len(part)) if place not in errors]
-    if not readable:
-        return [], np.empty((0, 0), dtype=np.float32), list(errors.values())
-    vectors = embedder.embed_files([paths[p] for p in readable], [modalities[p] for p in readable], on_progress)
-    return readable, vectors, list(errors.values())
 
 
 def _take_up(folder: Path, entries: Entries, searcher: Any, about: dict[str, Any], anew: bool) -> None:

@@ -17,7 +17,7 @@ from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.registry.signature import named_arguments
 from vireid.core.scoring.embedding import embed_samples
 from vireid.core.types import MODALITIES, Modality, Sample
-from vireid.errors import TooFew, WrongValue
+from vireid.errors import TooFew, VireidError, WrongValue
 from vireid.exchange.models import load as load_model
 from vireid.exchange.models import load_weights
 from vireid.runtime.memory import within_memory
@@ -134,6 +134,35 @@ class Embedder:
         row_of = {sample.path: row for row, sample in enumerate(embeddings.samples)}
         self.length = embeddings.features.shape[1]
         return embeddings.features[[row_of[path] for path in paths]]
+
+    def embed_readable(
+        self,
+        paths: Sequence[str],
+        modalities: Sequence[Modality],
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[list[int], np.ndarray, list[str]]:
+        """Embeds the image files that can be read; arguments as for `embed_files`.
+
+        Returns:
+            The places of the readable files, their (N, D) embeddings, and a line for each of the others. Without any,
+            the embeddings have the shape (0, 0).
+        """
+        try:
+            return list(range(len(paths))), self.embed_files(paths, modalities, on_progress), []
+        except VireidError as first:  # one of them cannot be read: find out which
+            errors: dict[int, str] = {}
+            for place, path in enumerate(paths):
+                try:
+                    self.pixels(path)
+                except VireidError as error:
+                    errors[place] = error.given
+            if not errors:
+                raise first
+        readable = [place for place in range(len(paths)) if place not in errors]
+        if not readable:
+            return [], np.empty((0, 0), dtype=np.float32), list(errors.values())
+        vectors = self.embed_files([paths[p] for p in readable], [modalities[p] for p in readable], on_progress)
+        return readable, vectors, list(errors.values())
 
     def pixels(self, image: Picture) -> np.ndarray:
         """Returns an image as (H, W, 3) uint8.

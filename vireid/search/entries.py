@@ -15,7 +15,7 @@ import numpy as np
 
 from vireid.boundary.reading import reads
 from vireid.core.types import MODALITIES, Modality
-from vireid.errors import DamagedFile, MissingFile, UnsupportedFile, WriteFailed
+from vireid.errors import DamagedFile, MissingFile, UnsupportedFile, WriteFailed, WrongValue
 
 FORMAT = 1
 COLUMNS = ('row', 'path', 'modality', 'guessed', 'camera', 'time', 'time_from', 'size', 'changed', 'digest')
@@ -67,12 +67,22 @@ class Where:
         after: not before this time.
         before: not after this time.
         modality: only this modality.
+
+    Raises:
+        WrongValue: if the cameras are not names, or a time is not a datetime.
     """
 
     cameras: tuple[str, ...] = ()
     after: datetime | None = None
     before: datetime | None = None
     modality: Modality | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.cameras, str) or not all(isinstance(camera, str) for camera in self.cameras):
+            raise WrongValue(f'cameras is {self.cameras!r}', allowed="a tuple of names, such as ('1', '4')")
+        for name, moment in {'after': self.after, 'before': self.before}.items():
+            if not isinstance(moment, datetime | None):
+                raise WrongValue(f'{name} is {moment!r}', allowed='a datetime, such as datetime(2026, 1, 31, 22, 41)')
 
     def __bool__(self) -> bool:
         return bool(self.cameras or self.after or self.before or self.modality)

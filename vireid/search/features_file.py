@@ -50,16 +50,16 @@ def writer(path: Path) -> Callable[[BinaryIO, np.ndarray, Columns, str], None]:
         VireidError: if the suffix is unknown, or a package is missing.
     """
     formats = {'.npz': _npz, '.parquet': _parquet, '.safetensors': _safetensors}
-    if path.suffix not in formats:
+    suffix = path.suffix.lower()
+    if suffix not in formats:
         raise WrongValue(f'{path} has the suffix {path.suffix!r}', allowed=', '.join(formats))
-    module, extra = {'.parquet': ('pyarrow', 'parquet'), '.safetensors': ('safetensors', 'export')}.get(
-        path.suffix, ('numpy', '')
-    )
+    packages = {'.parquet': ('pyarrow', 'parquet'), '.safetensors': ('safetensors', 'export')}
+    module, extra = packages.get(suffix, ('numpy', ''))
     try:
         __import__(module)
     except ImportError as error:
         raise MissingPackage(f'{path}: {module} is not installed', todo=f"pip install 'vireid[{extra}]'") from error
-    return formats[path.suffix]
+    return formats[suffix]
 
 
 def _npz(file: BinaryIO, features: np.ndarray, columns: Columns, about: str) -> None:

@@ -12,6 +12,7 @@ from vireid.boundary.image_sources import listed_images, skipped_text, walk_imag
 from vireid.boundary.names import camera_name, camera_number
 from vireid.boundary.reading import reads
 from vireid.console.warn import warn_once
+from vireid.console.wording import counted
 from vireid.core.types import MODALITIES, Modality
 from vireid.errors import MissingFile, TooFew, UnsupportedFile, WrongContent
 from vireid.search.times import parse_time
@@ -135,3 +136,16 @@ def _listed(path: Path) -> list[GalleryImage]:
         time = parse_time(text, f'{where}: time').isoformat(' ') if (text := cells.get('time', '')) else ''
         images.append(GalleryImage(image, cells['modality'], camera_name(cells.get('camera', '')), time))
     return images
+
+
+def left_out(unreadable: Sequence[str], of: str) -> str:
+    """Returns how many images cannot be read and were left out, with the first five.
+
+    Args:
+        unreadable: a line for each of them.
+        of: what they are missing from, such as `the index`.
+    """
+    lines = [f'{counted(len(unreadable), "image")} cannot be read; left out of {of}:', *unreadable[:5]]
+    if len(unreadable) > 5:
+        lines.append(f'and {len(unreadable) - 5:,} more')
+    return '\n    '.join(lines)

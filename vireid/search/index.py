@@ -172,7 +172,7 @@ class Index:
             For each query, its hits, the most similar first.
 
         Raises:
-            VireidError: if `top` or the length of the queries is wrong.
+            VireidError: if `top`, the length of the queries, or a filter is wrong.
         """
         where = where or Where()
         if top < 1:
@@ -185,6 +185,7 @@ class Index:
         vectors = self.vectors
         rows = self.entries.rows(where) if where or len(self) != len(vectors) else None
         if rows is not None and not len(rows):
+            self.require_known(where)
             return [[] for _ in queries]
         scores, numbers = self.searcher.search(vectors, queries, top, rows, where)
         if not (scores[numbers >= 0] < MAX_SIMILARITY).all():  # nor NaN
@@ -236,7 +237,7 @@ class Index:
         return self.entries.counts('modality')
 
     def require_known(self, where: Where) -> None:
-        """Raises if a filter names a camera or modality that the index does not have, or an empty span of time.
+        """Raises if a filter names a camera, modality or time that the index does not have, or an empty span of time.
 
         Raises:
             VireidError: if so.
@@ -254,6 +255,15 @@ class Index:
             )
         if where.after and where.before and where.after > where.before:
             raise Conflict(f'the time after, {where.after}, is later than the time before, {where.before}')
+        if not where.after and not where.before:
+            return
+        span = self.span()
+        if span is None:
+            raise NoMatch(f'the times of the images in {self.folder} are unknown', allowed='no filter by time')
+        if where.after and where.after > span[1]:
+            raise NoMatch(f'{self.folder} has no image after {where.after}', allowed=f'{span[0]} to {span[1]}')
+        if where.before and where.before < span[0]:
+            raise NoMatch(f'{self.folder} has no image before {where.before}', allowed=f'{span[0]} to {span[1]}')
 
     def _entry(self, row: int) -> Entry:
         entry = self.entries.of([row]).get(row)

@@ -27,7 +27,7 @@ def parse_camera(text: str) -> int:
     Raises:
         WrongValue: if it is not one.
     """
-    number = camera_number(text if text.lower().startswith('cam') else f'cam{text}')
+    number = camera_number(text if text.lower().startswith('cam') else f'cam{text}') if text[:1].isalnum() else None
     if number is None:
         raise WrongValue(f'--camera is {text!r}', allowed='the number of a camera, such as 3')
     return number
