@@ -244,6 +244,14 @@ def test_the_advice_about_an_upload_speaks_of_no_folder(client):
     assert 'folder' not in response.json()['todo']
 
 
+def test_a_raw_upload_is_told_what_helps_without_flags_of_its_own(client):
+    thermal = Image.fromarray(np.arange(7000, 7032, dtype=np.uint16).reshape(8, 4))
+    response = client.post('/search', content=encoded(thermal))
+    assert response.status_code == 400
+    assert response.json()['error'] == 'the image has raw 16-bit values, 7000 to 7031'
+    assert 'PNG of 8 bits' in response.json()['todo']
+
+
 def test_an_image_that_fails_in_an_unknown_way_is_told_to_be_damaged(client, infrared, monkeypatch):
     def fail(*args):
         raise TypeError("'bytes' object cannot be interpreted as an integer")  # Pillow, of a damaged TIFF

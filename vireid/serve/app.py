@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from vireid.boundary.image_files import decode_pixels
+from vireid.boundary.image_files import RawImage, decode_pixels
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import parse_json, reason
 from vireid.boundary.showing import csv_cell, printable
@@ -206,6 +206,10 @@ def _decoded(content: bytes, scale_raw: Any) -> np.ndarray:
     """Decodes an upload to (H, W, 3) uint8."""
     try:
         return decode_pixels(io.BytesIO(content), 'the image', MAX_PIXELS, scale_raw)
+    except RawImage as error:  # its advice names flags, which the page does not have
+        todo = 'save it as a gray PNG of 8 bits; raw images need an index built with --cfg-options images.scale_raw=...'
+        given = 'the image has raw {}, {:g} to {:g}'.format(*error.values) if scale_raw is None else error.given
+        raise error.reworded(given, todo=todo) from error
     except VireidError:
         raise
     except Exception as error:  # a damaged file may fail in any way
