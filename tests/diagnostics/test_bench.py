@@ -12,6 +12,7 @@ from vireid import load_experiment
 from vireid.cli import main
 from vireid.diagnostics import bench
 from vireid.diagnostics.bench import BOTH, LOADER, STEP, Bench, Variant, interleave
+from vireid.diagnostics.step_loop import wait_for
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TINY = ['images.size=[48,24]', 'sampler.identities=2', 'model.backbone.weights=None', 'training.precision=32-true']
@@ -86,12 +87,22 @@ def test_variants_are_timed_in_turns_and_at_least_twice():
     assert rates == {'a': [1.0] * bench.MIN_ROUNDS, 'b': [1.0] * bench.MIN_ROUNDS}
 
 
+@pytest.mark.parametrize('kind', ['cuda', 'mps'])
+def test_a_time_includes_the_work_of_the_device(monkeypatch, kind):
+    waited = list[object]()
+    monkeypatch.setattr(getattr(torch, kind), 'synchronize', lambda *device: waited.append(device))
+    wait_for(torch.device('cpu'))
+    assert not waited
+    wait_for(torch.device(kind))
+    assert len(waited) == 1
+
+
 class TestCommand:
     def test_the_step_needs_no_data(self, capsys):
         assert main(['bench', 'step', str(CONFIGS / 'tffn_demo.py'), '--seconds', '0.1', '--cfg-options', *TINY]) == 0
         out = capsys.readouterr().out
         assert 'tffn_demo on cpu, 32-true, 16 images a batch; medians of 2 rounds' in out
-        assert 'training.memory_format=channels_last' in out
+        assert 'training.memory_format=contiguous' in out  # the other one
 
     @pytest.mark.long
     def test_reading_is_timed_with_generated_images_and_said_so(self, capsys, monkeypatch):

@@ -24,7 +24,7 @@ from vireid.core.types import MODALITIES, VISIBLE, Sample
 from vireid.diagnostics.step_loop import LoaderLoop, StepLoop
 from vireid.errors import VireidError, WrongValue
 from vireid.launch.generated_people import IDENTITIES
-from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS
+from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS, faster_format
 from vireid.launch.precision import BF16, FLOAT32, choose, native_bf16
 from vireid.launch.preflight import preflight
 
@@ -199,8 +199,6 @@ def bench_step(experiment: Experiment, seconds: float, show: Show) -> Bench:
             notes.append(f'{name} was not timed: {why}')
         else:
             variants.append(Variant(name, other, STEP, name))
-    if experiment.training.memory_format == AUTO:
-        notes.append("training.memory_format is 'auto': a run tries both formats itself")
     return Bench(_title(experiment, step), variants, interleave(variants, seconds, show), notes, 0, load, cores)
 
 
@@ -289,7 +287,8 @@ def _changes(experiment: Experiment, device: torch.device) -> dict[str, dict[str
     reduced = BF16 if native_bf16(settings.accelerator)[0] else '16-mixed' if device.type == 'cuda' else None
     other = FLOAT32 if name != FLOAT32 else reduced
     tried: dict[str, dict[str, Any]] = {} if other is None else {f'--precision {other}': {'training.precision': other}}
-    form = CONTIGUOUS if settings.memory_format == CHANNELS_LAST else CHANNELS_LAST
+    used = faster_format(device, name) if settings.memory_format == AUTO else settings.memory_format
+    form = CONTIGUOUS if used == CHANNELS_LAST else CHANNELS_LAST
     tried[f'training.memory_format={form}'] = {'training.memory_format': form}
     if device.type != 'cpu':
         if not settings.compile:

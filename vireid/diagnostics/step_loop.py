@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
+
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import BatchStream, default_workers
@@ -17,7 +19,8 @@ from vireid.launch.compilation import compile_forward
 from vireid.launch.fabric import make_fabric
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.launch import build_batches
-from vireid.launch.memory_format import FORMATS, wait_for
+from vireid.launch.memory_format import AUTO, FORMATS, faster_format
+from vireid.launch.precision import choose
 
 STEPS = 1_000_000  # in an epoch: no benchmark leaves the first
 
@@ -26,7 +29,7 @@ class StepLoop:
     """Repeats the training step of an experiment.
 
     Args:
-        experiment: the experiment; its data are not read, and `training.memory_format='auto'` is `contiguous`.
+        experiment: the experiment; its data are not read.
         identities: number of training identities; the random images are of `IDENTITIES`.
         whole: keep a whole batch of random images on the device; otherwise the smallest part that can be trained on.
 
@@ -44,8 +47,10 @@ class StepLoop:
         self.fabric = make_fabric(settings)
         self.device = self.fabric.device
         self._model: Any = experiment.build_model(max(identities, IDENTITIES), pretrained=False).to(self.device)
-        if settings.memory_format in FORMATS:
-            self._model.to(memory_format=FORMATS[settings.memory_format])
+        form: str = settings.memory_format
+        if form == AUTO:
+            form = faster_format(self.device, choose(settings).name)
+        self._model.to(memory_format=FORMATS[form])
         if settings.compile:
             compile_forward(self._model)
         self._step = experiment.build_step(self._model, self.fabric)
@@ -127,3 +132,11 @@ def _endless(stream: BatchStream, steps: int) -> Iterator[Batch]:
     while True:
         yield stream.next(progress)
         progress = progress.next()
+
+
+def wait_for(device: torch.device) -> None:
+    """Waits until a device has finished its work, since calls return before the work is done."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    elif device.type == 'mps':
+        torch.mps.synchronize()

@@ -140,13 +140,11 @@ def prepare(
         require_unseen(scored, images, f'the weights {path}', numbers)
         seen = np.union1d(seen, images)
     chosen, experiment, fabric = settle_precision(chosen, experiment, model, batches, fabric)
-    experiment, format_reason = settle_memory_format(
-        experiment, model, batches, fabric, progress.total_steps, None if content is None else content['config']
-    )
+    experiment = settle_memory_format(experiment, model, fabric.device, None if content is None else content['config'])
     _adjust(model, experiment, fabric)
     run = Run(
         experiment, Path(work_dir), model, fabric.device, progress, samples, split, chosen.reason,
-        format_reason=format_reason, resumed=resume is not None, init=initial, seen=seen,
+        resumed=resume is not None, init=initial, seen=seen,
         tested=len(evaluator.identities), data=data_name(experiment.dataset, dataset), identities=identities,
         contents=contents, images_digest=digest, calibration=calibration or (content or {}).get('calibration'),
     )  # fmt: skip

@@ -107,9 +107,9 @@ class TrainingSettings:
         evaluate_every: epochs between evaluations; a run always ends with one. None: only that one.
         checkpoint_every: steps between checkpoints, besides the one after each epoch. None: only those.
         sync_batchnorm: with several processes, BatchNorm uses the images of all of them.
-        memory_format: memory format of the weights of convolutions: `contiguous`, `channels_last`, or `auto`, the
-            faster one, which is measured before the first step; runs of fewer than 200 steps are not worth measuring
-            and are `contiguous`. The format changes rounding, so a resumed run keeps it.
+        memory_format: memory format of the weights of convolutions: `contiguous` or `channels_last`. `auto` is
+            `channels_last` on a CPU, and on a GPU in half precision; it is not timed, so that the same command gives
+            the same numbers. The format changes rounding, so a resumed run keeps it.
         compile: compile the model's training pass with torch; if that fails, warn and run it uncompiled.
         init: checkpoint to initialize a new run from; same as the flag `--init`.
         init_partial: load only the matching weights of `init` and report coverage.

@@ -39,7 +39,6 @@ class Run:
         identities: names of the training identities, in the order of their labels.
         split: the split in use if the dataset has several (`split 3`), else empty.
         precision_reason: short explanation of the precision in use.
-        format_reason: short explanation of the memory format in use.
         resumed: whether the run was resumed from a checkpoint.
         init: initial weights, if any: `file`, digest `weights`, and whether only matching ones were loaded (`partial`).
         seen: path and content hashes of the images that the initial weights were trained on.
@@ -61,7 +60,6 @@ class Run:
     samples: tuple[Sample, ...] = ()
     split: str = ''
     precision_reason: str = ''
-    format_reason: str = ''
     resumed: bool = False
     init: dict[str, Any] | None = None
     seen: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))

@@ -51,14 +51,13 @@ class Console:
         people = counted(identities, 'identity', 'identities')
         few = {'test': what_few_allow(run.tested)} if 0 < run.tested < FEW else {}
         settings = experiment.training
-        form = f', {settings.memory_format} ({run.format_reason})' if settings.memory_format != 'contiguous' else ''
         for key, text in {
             'run': f'{experiment.name} -> {run.work_dir}  (vireid {__version__}, seed {experiment.seed})',
             'data': f'{run.data}{split}: {people}, {", ".join(counts)}',
             **few,
             'model': ', '.join(model),
             'training': f'{counted(progress.total_steps, "step")} ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
-            f'{settings.precision} ({run.precision_reason}){form} on {run.device}{_processes()}',
+            f'{settings.precision} ({run.precision_reason}) on {run.device}{_processes()}',
         }.items():
             self.console.print(f'{key:<9} {text}', markup=False)
         if progress.step:
