@@ -21,6 +21,7 @@ from vireid.errors import TooFew, VireidError, WrongValue
 from vireid.exchange.models import load as load_model
 from vireid.exchange.models import load_weights
 from vireid.runtime.memory import within_memory
+from vireid.runtime.processes import world
 from vireid.search.modality import guess_modality
 from vireid.statistics.calibration import Calibration
 
@@ -146,10 +147,15 @@ class Embedder:
         Returns:
             The places of the readable files, their (N, D) embeddings, and a line for each of the others. Without any,
             the embeddings have the shape (0, 0).
+
+        Raises:
+            VireidError: with several processes, if an image cannot be read.
         """
         try:
             return list(range(len(paths))), self.embed_files(paths, modalities, on_progress), []
         except VireidError as first:  # one of them cannot be read: find out which
+            if world()[1] > 1:  # the other processes may have read all of theirs, and wait for this one
+                raise
             errors: dict[int, str] = {}
             for place, path in enumerate(paths):
                 try:
