@@ -102,6 +102,8 @@ def killed_after_first_run(command: list[str], folder: Path) -> None:
     with subprocess.Popen(command, start_new_session=True) as process:
         while not results(folder) and process.poll() is None:
             time.sleep(1)
+        if process.poll() is not None:
+            raise SystemExit(f'the command ended with status {process.poll()} before it could be killed')
         os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -121,10 +123,11 @@ def main() -> None:
         return
     vireid = [sys.executable, '-m', 'vireid']
     timed('vireid data check', lambda: subprocess.run([*vireid, 'data', 'check', str(root)], check=True))
+    height, width = args.size
     command = [
         *vireid, 'reproduce', 'tffn', '--data-root', str(root), '--tables', 'tffn_table3', '--rows', *args.rows,
         '--seeds', args.seeds, '--work-dir', str(runs), '--yes', '--allow-differences', '--precision', 'auto',
-        '--cfg-options', f'training.steps={args.steps}', f'images.size=[{args.size[0]},{args.size[1]}]',
+        '--cfg-options', 'training.epochs=None', f'training.steps={args.steps}', f'images.size=[{height},{width}]',
         'model.backbone.weights=None',
     ]  # fmt: skip
     timed('until the first run is killed', lambda: killed_after_first_run(command, runs))
@@ -132,7 +135,7 @@ def main() -> None:
     timed('the same command again', lambda: subprocess.run(command, check=True))
     after = results(runs)
     again = [path for path, moment in before.items() if after[path] != moment]
-    print(f'{len(before)} runs finished before the kill, {len(again)} of them trained again, {len(after)} in the end')
+    print(f'{len(before)} results before the kill, {len(again)} of them written again, {len(after)} in the end')
 
 
 if __name__ == '__main__':
