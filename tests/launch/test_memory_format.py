@@ -7,7 +7,7 @@ import torch
 
 from vireid.boundary import checkpoint
 from vireid.launch.launch import prepare
-from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS, faster_format, settle_memory_format
+from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS, auto_format, settle_memory_format
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def is_channels_last(model):
     ],
 )
 def test_auto_is_a_rule(device, precision, name):
-    assert faster_format(torch.device(device), precision) == name
+    assert auto_format(torch.device(device), precision) == name
 
 
 def test_auto_needs_no_time_and_converts_the_weights(run, monkeypatch):

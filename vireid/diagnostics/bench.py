@@ -24,7 +24,7 @@ from vireid.core.types import MODALITIES, VISIBLE, Sample
 from vireid.diagnostics.step_loop import LoaderLoop, StepLoop
 from vireid.errors import VireidError, WrongValue
 from vireid.launch.generated_people import IDENTITIES
-from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS, faster_format
+from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS, auto_format
 from vireid.launch.precision import BF16, FLOAT32, choose, native_bf16
 from vireid.launch.preflight import preflight
 
@@ -287,7 +287,7 @@ def _changes(experiment: Experiment, device: torch.device) -> dict[str, dict[str
     reduced = BF16 if native_bf16(settings.accelerator)[0] else '16-mixed' if device.type == 'cuda' else None
     other = FLOAT32 if name != FLOAT32 else reduced
     tried: dict[str, dict[str, Any]] = {} if other is None else {f'--precision {other}': {'training.precision': other}}
-    used = faster_format(device, name) if settings.memory_format == AUTO else settings.memory_format
+    used = auto_format(device, name) if settings.memory_format == AUTO else settings.memory_format
     form = CONTIGUOUS if used == CHANNELS_LAST else CHANNELS_LAST
     tried[f'training.memory_format={form}'] = {'training.memory_format': form}
     if device.type != 'cpu':

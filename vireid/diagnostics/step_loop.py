@@ -19,7 +19,7 @@ from vireid.launch.compilation import compile_forward
 from vireid.launch.fabric import make_fabric
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.launch import build_batches
-from vireid.launch.memory_format import AUTO, FORMATS, faster_format
+from vireid.launch.memory_format import AUTO, FORMATS, auto_format
 from vireid.launch.precision import choose
 
 STEPS = 1_000_000  # in an epoch: no benchmark leaves the first
@@ -49,7 +49,7 @@ class StepLoop:
         self._model: Any = experiment.build_model(max(identities, IDENTITIES), pretrained=False).to(self.device)
         form: str = settings.memory_format
         if form == AUTO:
-            form = faster_format(self.device, choose(settings).name)
+            form = auto_format(self.device, choose(settings).name)
         self._model.to(memory_format=FORMATS[form])
         if settings.compile:
             compile_forward(self._model)

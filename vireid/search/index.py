@@ -237,7 +237,7 @@ class Index:
         return self.entries.counts('modality')
 
     def require_known(self, where: Where) -> None:
-        """Raises if a filter names a camera, modality or time that the index does not have, or an empty span of time.
+        """Raises if a filter can match nothing: an unknown camera or modality, or a time outside those of the index.
 
         Raises:
             VireidError: if so.
