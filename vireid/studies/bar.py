@@ -41,8 +41,7 @@ class Bar:
     @hookimpl
     def step_ended(self, progress: Any) -> None:
         self._bar.update(self._task, completed=progress.step, description='')
-        if self._bar.disable and time.monotonic() - self._last_line >= self._every:
-            self._last_line = time.monotonic()
+        if self._is_due():
             print(f'{self._label}: step {progress.step:,} of {progress.total_steps:,}', flush=True)
 
     @hookimpl
@@ -51,6 +50,8 @@ class Bar:
             self._task = self._bar.add_task('', total=total)
             self._bar.start()
         self._bar.update(self._task, description=f'{what} {done:,}/{total:,}')
+        if self._is_due():
+            print(f'{self._label}: {what}, {done:,} of {total:,}', flush=True)
 
     @hookimpl
     def evaluated(self, progress: Any) -> None:
@@ -60,3 +61,10 @@ class Bar:
     @hookimpl
     def run_ended(self) -> None:
         self._bar.stop()
+
+    def _is_due(self) -> bool:
+        """Reports whether the output, if it is not a terminal, needs another line."""
+        due = self._bar.disable and time.monotonic() - self._last_line >= self._every
+        if due:
+            self._last_line = time.monotonic()
+        return due

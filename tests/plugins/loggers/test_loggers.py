@@ -143,3 +143,12 @@ def test_the_console_is_calm_in_a_log_file(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith('step 10/10 (epoch 2/2)  loss 3.50 = a 1.50 + b 4.00*0.50  lr 0.01')
+
+
+def test_a_log_file_shows_that_a_long_evaluation_goes_on(capsys):
+    console = Console(every=1000)
+    console.evaluating('embedding images', 32, 96)
+    assert not capsys.readouterr().out
+    console.every = 0
+    console.evaluating('embedding images', 64, 96)
+    assert capsys.readouterr().out == 'embedding images 64/96\n'

@@ -101,6 +101,9 @@ class Console:
             self._bar.update(self._task, metrics=f'{what} {done:,}/{total:,}')
         elif self.console.is_terminal:  # evaluating a checkpoint outside training
             self._show(what, done, total)
+        elif (now := time.monotonic()) - self._last_line >= self.every:
+            self._last_line = now
+            self.console.print(f'{what} {done:,}/{total:,}', markup=False)
 
     @hookimpl
     def evaluated(self, progress: types.Progress, results: Results) -> None:
