@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
+import subprocess
 import sys
 
 import matplotlib
@@ -42,6 +44,15 @@ def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
     with pytest.raises(MissingPackage, match=r'"vireid\[report\]"'):
         draw('cmc', [run])
+
+
+def test_a_backend_that_this_matplotlib_does_not_know_is_reported():
+    """Old shell profiles set `Qt4Agg`, which matplotlib removed."""
+    code = 'from vireid.reporting.figures import draw; draw("cmc", [])'
+    environment = {**os.environ, 'MPLBACKEND': 'Qt4Agg'}
+    done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
+    assert "WrongValue: matplotlib cannot be imported: Key backend: 'Qt4Agg'" in done.stderr
+    assert 'unset MPLBACKEND' in done.stderr
 
 
 @pytest.mark.parametrize('name', NAMES)

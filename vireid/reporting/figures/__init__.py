@@ -77,6 +77,7 @@ def draw(name: str, runs: Sequence[RunRecord], **options: Any) -> Figure:
 
     check_options(name, options)
     require_matplotlib()
+    _import_matplotlib()
     module, _, function = FIGURES[name].partition(':')
     drawing = getattr(importlib.import_module(module), function)
     raise_all(check(drawing, options, where=name, supplied=('runs',)))
@@ -91,6 +92,18 @@ def require_matplotlib() -> None:
     """
     if importlib.util.find_spec('matplotlib') is None:
         raise MissingPackage('figures need matplotlib', todo='pip install "vireid[report]"')
+
+
+def _import_matplotlib() -> None:
+    """Imports matplotlib, which reads MPLBACKEND although no figure here uses a backend.
+
+    Raises:
+        WrongValue: if it does not know the backend.
+    """
+    try:
+        importlib.import_module('matplotlib')
+    except ValueError as error:
+        raise WrongValue(f'matplotlib cannot be imported: {error}', todo='unset MPLBACKEND') from error
 
 
 def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
