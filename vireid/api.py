@@ -143,7 +143,8 @@ def plot(
     """Draws a figure of finished runs, as `vireid plot` does.
 
     Args:
-        figure: `cmc`, `rankings`, `cam`, `features`, `weights`, `embedding`, `distances` or `graph`.
+        figure: `cmc`, `rankings`, `cam`, `features`, `translations`, `swaps`, `weights`, `embedding`, `distances`,
+            `reliability` or `graph`.
         runs: one or several folders of runs, or records returned by `vireid.reporting.record.read_runs`.
         out: also write the figure to this `.pdf`, `.svg` or `.png` file.
         **options: `width` in inches, and options of the figure, such as `kind='best'` for `rankings`.
@@ -188,7 +189,7 @@ def compare(
         **overrides: overrides of the configs; see `load_experiment`.
 
     Returns:
-        The comparison: `rows()`, `pairs`, `text()`, `markdown()`, `frame()`.
+        The comparison: `rows()`, `pairs`, `text()`, `markdown()`.
 
     Raises:
         VireidError: if a run fails, or the runs cannot be compared.
@@ -219,7 +220,7 @@ def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) ->
         metrics: metrics to show for each plain row of the results.
 
     Returns:
-        The table: `rows`, `format('md')` (or `latex`, `csv`, `text`), `frame()`.
+        The table: `rows`, `format('md')` (or `latex`, `csv`, `text`).
 
     Raises:
         VireidError: if a run is not finished, or a metric is unknown.
