@@ -12,7 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'runs', type=Path, nargs='+', metavar='RUN', help='folders written by vireid train or vireid test'
     )
     parser.add_argument(
-        '-o', '--out', type=Path, metavar='FILE', help='output file (default for one run: RUN/report.html)'
+        '-o',
+        '--out',
+        type=Path,
+        metavar='FILE',
+        help='output file (default: RUN/report.html; required for several runs)',
     )
 
 
