@@ -90,7 +90,7 @@ def require_matplotlib() -> None:
         MissingPackage: if it is not.
     """
     if importlib.util.find_spec('matplotlib') is None:
-        raise MissingPackage('figures need matplotlib', todo='pip install "vireid[report]"')
+        raise MissingPackage('figures need matplotlib', todo="pip install 'vireid[report]'")
 
 
 def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
