@@ -13,8 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
-from vireid.boundary.image_files import FORMATS, SUFFIXES, RawImage, has_more_frames, is_raw, read_pixels, spelled
-from vireid.errors import DamagedFile, NotFinite, UnsafeFile, UnsupportedFile, WrongContent
+from vireid.boundary.image_files import (
+    FORMATS,
+    SUFFIXES,
+    RawImage,
+    has_more_frames,
+    is_raw,
+    parse_scale_raw,
+    read_pixels,
+    spelled,
+)
+from vireid.errors import DamagedFile, NotFinite, UnsafeFile, UnsupportedFile, WrongContent, WrongValue
 
 H, W = 5, 3
 GRAY = (17 * np.arange(H * W, dtype=np.uint8)).reshape(H, W)  # 0 to 238, all different
@@ -182,6 +191,15 @@ def test_percentiles_that_are_equal_give_way_to_the_least_and_greatest_value(tmp
 def test_bounds_that_make_an_image_one_gray_are_refused(tmp_path: Path, bounds: tuple[float, float]) -> None:
     with pytest.raises(RawImage, match=re.escape(f'images.scale_raw={spelled(bounds)} ')):
         read_pixels(raw([[7400, 8200]], tmp_path, 'counts in PNG'), scale_raw=bounds)
+
+
+def test_the_flag_takes_percentiles_or_two_increasing_numbers() -> None:
+    assert parse_scale_raw(None) is None
+    assert parse_scale_raw('percentiles') == 'percentiles'
+    assert parse_scale_raw('[7400,8200]') == (7400.0, 8200.0)
+    for text in ('7400', '1,2,3', 'low,high', '8200,7400', '5,5', 'nan,1', '0,inf'):
+        with pytest.raises(WrongValue, match=re.escape(repr(text))):
+            parse_scale_raw(text)
 
 
 def test_an_image_of_one_raw_value_is_refused_as_blank(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,10 @@ import pytest
 
 import vireid
 from vireid.cli import main
-from vireid.cli.plot import HELP
+from vireid.cli.plot import DEFAULTS, HELP
 from vireid.errors import UnknownKey
 from vireid.reporting.evidence import FILE, Evidence
-from vireid.reporting.figures import OPTIONS, WIDTHS
+from vireid.reporting.figures import FIGURES, OPTIONS, WIDTHS
 from vireid.reporting.figures.style import COLUMN, PAGE
 
 
@@ -74,6 +76,14 @@ def test_help_is_fast_and_knows_all_options():
         assert f'--{option} ' in told
     assert set(HELP) == {option for own in OPTIONS.values() for option in own}
     assert {'column': COLUMN, 'page': PAGE} == WIDTHS
+
+
+@pytest.mark.parametrize('figure', OPTIONS)
+def test_the_help_has_the_defaults_of_the_figures(figure):
+    module, _, function = FIGURES[figure].partition(':')
+    drawn = signature(getattr(import_module(module), function)).parameters
+    for option in OPTIONS[figure]:
+        assert DEFAULTS.get(option) == drawn[option].default
 
 
 def test_from_python_it_returns_the_figure(folder):

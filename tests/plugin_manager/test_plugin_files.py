@@ -183,6 +183,7 @@ def test_a_checkpoint_runs_no_code(folder, tmp_path):
         vireid.load(path)
     assert not any(isinstance(error, UnknownComponent) for error in (caught.value, *caught.value.errors))
     assert 'vireid.load(..., plugins=' in str(caught.value)
+    assert f'--plugin {folder / "mean.py"}' in str(caught.value)
     assert type(vireid.load(path, plugins=[folder / 'mean.py']).model.necks['mlfm']).__name__ == 'Mean'
 
 

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 import vireid
+from vireid.boundary.image_files import RawImage
 from vireid.errors import (
     AlreadyExists,
     Changed,
@@ -223,6 +224,15 @@ def test_an_index_belongs_to_one_checkpoint_and_one_gallery(make, gallery, tmp_p
     (tmp_path / 'index/index.json').write_text(json.dumps({**content, 'digest': 'other'}))
     with pytest.raises(Mismatch, match=re.escape(str(checkpoint))):
         _ = Index.open(tmp_path / 'index', plugins=[PLUGIN]).embedder
+
+
+def test_a_raw_query_is_told_what_a_search_can_do_about_it(make, tmp_path):
+    _, index = make()
+    query = tmp_path / 'raw.png'
+    Image.fromarray(np.array([[7400, 8200]], dtype=np.uint16)).save(query)
+    with pytest.raises(RawImage, match=r'raw\.png') as caught:
+        search_images(index, [query], None, 1, Where(), 0.05, lambda line: None)
+    assert 'index' in caught.value.todo
 
 
 def test_a_gallery_that_was_moved_is_not_embedded_again(make, gallery, tmp_path, checkpoint, embedder, embedded):

@@ -24,14 +24,17 @@ def test_a_port_in_use_is_named():
         other.bind(('127.0.0.1', 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(InUse, match=f'127.0.0.1, port {port}'):
+        with pytest.raises(InUse, match=f'127.0.0.1, port {port}') as caught:
             _listen('127.0.0.1', port)
+    assert f'--port {port}' not in caught.value.todo
+    assert '--port ' in caught.value.todo
 
 
 @pytest.mark.parametrize(('host', 'port'), [('203.0.113.7', 8000), ('127.0.0.1', 70_000), ('no.such.host.invalid', 80)])
 def test_an_address_that_is_not_of_this_machine(host, port):
-    with pytest.raises(Unavailable, match=f'{host}, port {port}'):
+    with pytest.raises(Unavailable, match=f'{host}, port {port}') as caught:
         _listen(host, port)
+    assert '--host' in caught.value.todo
 
 
 @pytest.fixture

@@ -135,6 +135,7 @@ def load(path: str | Path) -> dict[str, Any]:
         raise kind_of(error)(
             f'{path} is not a checkpoint of vireid or is damaged: {why}',
             allowed='files that `vireid train` wrote under checkpoints/',
+            todo='give another checkpoint of the run, such as last-1.pt, or copy the file again',
         ) from error
     try:
         SCHEMA.validate_python(content)

@@ -63,7 +63,7 @@ ScaleRaw = Literal['percentiles'] | tuple[float, float] | None
 
 
 def parse_scale_raw(text: str | None) -> ScaleRaw:
-    """Parses `percentiles` or two bounds; None stays None.
+    """Parses `percentiles` or two finite bounds, the lower one first; None stays None.
 
     Raises:
         WrongValue: for anything else.
@@ -74,8 +74,11 @@ def parse_scale_raw(text: str | None) -> ScaleRaw:
         return 'percentiles'
     try:
         low, high = map(float, text.strip('[]()').split(','))
+        if not -math.inf < low < high < math.inf:
+            raise ValueError
     except ValueError:
-        raise WrongValue(f'--scale-raw is {text!r}', allowed='percentiles, or two numbers such as 7400,8200') from None
+        allowed = 'percentiles, or two increasing numbers such as 7400,8200'
+        raise WrongValue(f'--scale-raw is {text!r}', allowed=allowed) from None
     return low, high
 
 

@@ -81,7 +81,9 @@ def listed_images(
     if missing := [name for name in required if name not in columns]:
         has = f'it has: {", ".join(columns)[:200] or "nothing"}'
         raise MissingKey(
-            f'{path} has no column {missing[0]!r} ({has}){did_you_mean(missing[0], columns)}', allowed=allowed
+            f'{path} has no column {missing[0]!r} ({has}){did_you_mean(missing[0], columns)}',
+            allowed=allowed,
+            todo='add the column, or rename the one that holds it',
         )
     lines: dict[str, int] = {}
     for line, row in rows:

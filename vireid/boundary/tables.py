@@ -67,7 +67,8 @@ def column_names(names: Sequence[str], path: Path) -> list[str]:
         VireidError: if one of `COLUMNS` is there twice, or there are too many.
     """
     if len(names) > WIDTH:
-        raise UnsafeFile(f'{path} has {len(names):,} columns', allowed=f'at most {WIDTH:,}')
+        todo = 'delete the columns that are not needed'
+        raise UnsafeFile(f'{path} has {len(names):,} columns', allowed=f'at most {WIDTH:,}', todo=todo)
     names = [str(name).strip() for name in names]
     exact = set(names)
     names = [name.lower() if name.lower() in COLUMNS and name.lower() not in exact else name for name in names]

@@ -127,7 +127,7 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
                 _add_plugin_command(subparser, name, command)
     if arguments and not arguments[0].startswith('-') and arguments[0] not in commands.choices:
         given = f'no command {arguments[0]!r}{did_you_mean(arguments[0], commands.choices)}'
-        raise UnknownName(given, allowed=', '.join(commands.choices))
+        raise UnknownName(given, allowed=', '.join(commands.choices), todo='see vireid --help')
     return parser
 
 

@@ -32,7 +32,7 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> argparse._Argum
     data.add_argument('--cache', metavar='DIR', help='cache decoded images in this folder')
     run = parser.add_argument_group('run')
     run.add_argument('--seed', type=int, metavar='N', help="random seed (default: the config's)")
-    run.add_argument('--precision', help='auto, 32-true, bf16-mixed, or 16-mixed (GPU)')
+    run.add_argument('--precision', metavar='NAME', help='auto, 32-true, bf16-mixed, or 16-mixed (GPU)')
     run.add_argument('--devices', type=_devices, metavar='N', help='number of devices, or auto')
     score = parser.add_argument_group('evaluation')
     score.add_argument('--protocol', metavar='NAME', help='another evaluation protocol, such as sysu/official')
@@ -91,7 +91,7 @@ def add_options_argument(
 
 
 def add_plugin_argument(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup, text: str = 'a Python file with your components'
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, text: str = 'a Python file of yours; repeatable'
 ) -> None:
     """Adds `--plugin`, described by `text`."""
     parser.add_argument('--plugin', type=Path, action='append', default=[], metavar='FILE', help=text)
@@ -107,7 +107,7 @@ def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('plugins')
     add_plugin_argument(group)
     group.add_argument(
-        '--no-plugin', action='append', default=[], metavar='NAME', help='do not load this installed plugin'
+        '--no-plugin', action='append', default=[], metavar='NAME', help='do not load this installed plugin; repeatable'
     )
     group.add_argument(
         '--strict-plugins', action='store_true', help='fail if an installed plugin cannot be used, instead of warning'

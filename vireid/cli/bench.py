@@ -11,14 +11,14 @@ from vireid.console.progress_bar import progress_bar
 ACTIONS = {
     'data': (
         'time the loader, the step and both together',
-        'Times the loader alone, the training step alone and both together, says which of the two limits training, and '
-        'tries other numbers of loader processes and a cache. Without the data of the config, it reads images that it '
-        'generates in a temporary folder.',
+        'Time the loader alone, the training step alone and both together, say which of the two limits training, and '
+        'try other numbers of loader processes and a cache. Without the data of the config, images are '
+        'generated in a temporary folder.',
     ),
     'step': (
         'time the training step on images that are on the device',
-        'Times the training step on random images that are on the device already, and tries fewer threads, another '
-        'precision and memory format and, on a GPU, compilation and larger batches. It needs no data.',
+        'Time the training step on random images that are on the device already, and try fewer threads, another '
+        'precision and memory format and, on a GPU, compilation and larger batches. This needs no data.',
     ),
 }
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument('config', help='a config file, such as vireid::tffn_sysu.py')
         group = add_experiment_arguments(action)
         group.add_argument(
-            '--seconds', type=float, default=30, help='how long to repeat the measurements (default: 30)'
+            '--seconds', type=float, default=30, metavar='N', help='how long to repeat the measurements (default: 30)'
         )
         action.add_argument('--json', action='store_true', help='print everything that was measured as JSON')
 

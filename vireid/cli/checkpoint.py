@@ -9,7 +9,8 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the commands of `vireid checkpoint`."""
     commands = parser.add_subparsers(dest='checkpoint_command', required=True, metavar='COMMAND')
-    show = commands.add_parser('show', help='show the run, the step and the size of each part')
+    summary = 'show the run, the step and the size of each part'
+    show = commands.add_parser('show', help=summary, description=f'{summary[0].upper()}{summary[1:]}.')
     show.add_argument('file', type=Path, help='a checkpoint (.pt)')
     show.add_argument('--tensors', action='store_true', help='list every tensor with its shape')
     show.add_argument('--config', action='store_true', help='print the stored config')

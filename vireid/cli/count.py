@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid count`."""
     parser.add_argument('configs', nargs='+', help='config files')
     parser.add_argument(
-        '--identities', type=int, default=395, help='number of training identities (default: 395, as in SYSU-MM01)'
+        '--identities', type=int, default=395, metavar='N', help='training identities (default: 395, as in SYSU-MM01)'
     )
     add_options_argument(parser)
     add_plugin_arguments(parser)

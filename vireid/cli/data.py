@@ -17,27 +17,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synth = actions.add_parser(
         'synth',
         help='generate visible and infrared images of synthetic people',
-        description='Generates visible and infrared images of synthetic people. The same arguments give the same '
+        description='Generate visible and infrared images of synthetic people. The same arguments give the same '
         'images.',
     )
     synth.add_argument('out', type=Path, help='output folder')
     synth.add_argument(
-        '--layout', default='sysu', help='folder layout: sysu, regdb, llcm, folders or manifest (default: sysu)'
+        '--layout', default='sysu', metavar='NAME', help='sysu, regdb, llcm, folders or manifest (default: sysu)'
     )
-    synth.add_argument('--ids', type=int, default=120, help='number of people (default: 120)')
-    synth.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
-    synth.add_argument('--images', type=int, help='images per person and camera (default: that of the layout)')
-    synth.add_argument('--workers', type=int, help='number of processes (default: one per core)')
+    synth.add_argument('--ids', type=int, default=120, metavar='N', help='number of people (default: 120)')
+    synth.add_argument('--seed', type=int, default=0, metavar='N', help='random seed (default: 0)')
+    synth.add_argument('--images', type=int, metavar='N', help='images per person and camera (default: by layout)')
+    synth.add_argument('--workers', type=int, metavar='N', help='number of processes (default: one per core)')
     synth.set_defaults(act=_synth)
     check = actions.add_parser(
         'check',
         help='count and decode the images of a dataset',
-        description='Compares the numbers of identities and images with those of a complete copy, and decodes every '
-        'image. For your own images, it also looks for people seen by a single modality or camera, images in the '
+        description='Compare the numbers of identities and images with those of a complete copy, and decode every '
+        'image. For your own images, also look for people seen by a single modality or camera, images in the '
         'folder of the wrong modality, and people with two names. Exit status 1 if there are errors to fix.',
     )
     check.add_argument('root', help="the dataset's folder")
-    check.add_argument('--dataset', help='dataset name (default: by the layout of the folder)')
+    check.add_argument('--dataset', metavar='NAME', help='dataset name (default: by the layout of the folder)')
     check.add_argument(
         '--only', nargs='+', metavar='NAME', help='only these parts (default: train test; all for your own images)'
     )
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split = actions.add_parser(
         'split',
         help='split your own images into training and test identities',
-        description='Writes a table of your images that assigns every person to training, validation or test. The '
+        description='Write a table of your images that assigns every person to training, validation or test. The '
         'split is stratified by the cameras that saw a person and balances the images of each camera.',
     )
     split.add_argument(
@@ -63,17 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument(
         '-o', '--out', type=Path, metavar='FILE', help='table to write (default: manifest.csv in the folder)'
     )
-    split.add_argument('--test', type=float, default=0.5, help='fraction of the identities for testing (default: 0.5)')
-    split.add_argument('--val', type=float, default=0.0, help='fraction of the identities for validation (default: 0)')
-    split.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
+    for flag, default, purpose in (('--test', 0.5, 'testing'), ('--val', 0.0, 'validation')):
+        text = f'fraction of the identities for {purpose} (default: {default:g})'
+        split.add_argument(flag, type=float, default=default, metavar='SHARE', help=text)
+    split.add_argument('--seed', type=int, default=0, metavar='N', help='random seed (default: 0)')
     split.set_defaults(act=_split)
     add_plugin_arguments(split)
     curve.add_arguments(
         actions.add_parser(
             'curve',
             help='draw rank-1 against the number of labeled people',
-            description='Trains on increasing numbers of your people, tests all models on the same people, and '
-            'estimates whether labeling more would help. Repeat the same command to resume.',
+            description='Train on increasing numbers of your people, test all models on the same people, and '
+            'estimate whether labeling more would help. Repeat the same command to resume.',
         )
     )
 

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ('weights', 'write model.safetensors, config.yaml and a model card; omit the optimizer state and local paths'),
         ('onnx', 'write one ONNX file per modality and compare them with torch'),
     ):
-        command = commands.add_parser(name, help=summary)
+        command = commands.add_parser(name, help=summary, description=f'{summary[0].upper()}{summary[1:]}.')
         command.add_argument('checkpoint', type=Path, help='checkpoint (.pt) of a run')
         command.add_argument('out', type=Path, help='output folder, created if needed')
         add_plugin_argument(command)

@@ -15,9 +15,10 @@ HELP = {
     'pairs': 'maximum number of image pairs',
     'queries': 'maximum number of queries',
     'top': 'gallery images per query',
-    'kind': 'which queries to draw (default: worst)',
+    'kind': 'which queries to draw',
     'identity': 'draw the queries of this identity instead',
 }
+DEFAULTS = {'rows': 'first', 'ranks': 20, 'method': 'tsne', 'pairs': 4, 'queries': 5, 'top': 10, 'kind': 'worst'}
 WORDS = {'rows': ('first', 'all'), 'method': ('tsne', 'pca'), 'kind': ('best', 'worst', 'random')}
 
 
@@ -27,14 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('runs', nargs='+', metavar='RUN', help='folders written by vireid train or vireid test')
     parser.add_argument('-o', '--out', type=Path, required=True, metavar='FILE', help='output file: .pdf, .svg or .png')
     parser.add_argument(
-        '--width', metavar='WIDTH', help='column (3.3 inches), page (6.9 inches), or a number of inches'
+        '--width', metavar='WIDTH', help='column (3.3 inches), page (6.9 inches), or inches (default: by figure)'
     )
     for option, text in HELP.items():
         takers = ', '.join(name for name, own in figures.OPTIONS.items() if option in own)
         words = WORDS.get(option)
         metavar = '|'.join(words) if words else 'NAME' if option == 'identity' else 'N'
         kind = int if metavar == 'N' else str
-        parser.add_argument(f'--{option}', type=kind, metavar=metavar, help=f'{text} ({takers})')
+        default = f'; default: {DEFAULTS[option]}' if option in DEFAULTS else ''
+        parser.add_argument(f'--{option}', type=kind, metavar=metavar, help=f'{text} ({takers}{default})')
 
 
 def run(args: argparse.Namespace) -> None:

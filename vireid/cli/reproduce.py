@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='random seeds, a range or a list (default: 0-2; for RegDB 0, with each of its ten splits)',
     )
     parser.add_argument(
-        '--on', metavar='NAME', help='settings of the tables to apply to their rows, such as synth: a small budget'
+        '--on', metavar='NAME', help='settings to apply to the rows, such as synth: a small budget on synthetic people'
     )
     parser.add_argument(
         '--allow-differences',

@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TextIO
 
-from vireid.boundary.showing import printable
+from vireid.boundary.showing import error_text, printable
 from vireid.console.os_errors import explain
-from vireid.errors import VireidError
+from vireid.errors import VireidError, WriteFailed
 
 # errors that mean that the other end of a pipe, a socket or a terminal is closed
 GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, errno.ESHUTDOWN}
@@ -285,10 +285,18 @@ def find_lost(outputs: Sequence[Output]) -> list[VireidError]:
     for stream in (sys.stdout, sys.stderr) if outputs else ():
         stream.flush()
     return [
-        explain(output.error, f'some output could not be written to {output.stream.name}: ')
+        _lost(output.error, f'some output could not be written to {output.stream.name}: ')
         for output in outputs
         if output.error
     ]
+
+
+def _lost(error: OSError, what: str) -> VireidError:
+    """Returns the error for text that could not be written."""
+    if isinstance(error, BlockingIOError):
+        todo = 'read the output while the command runs, or write it to a file'
+        return WriteFailed(f'{what}{error_text(error)}', todo=todo)
+    return explain(error, what, WriteFailed)
 
 
 def process_name() -> str:

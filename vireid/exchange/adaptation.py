@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.boundary import checkpoint as checkpoints
+from vireid.boundary.image_files import RawImage
 from vireid.console.wording import counted
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
@@ -128,7 +129,8 @@ def adapt(
     try:
         check_images(settings, (), samples, lambda done, total: on_progress('checking images', done, total))
     except VireidError as error:
-        raise error.reworded(error.given, todo='replace or remove them') from error
+        todo = 'convert them to 8 bits' if isinstance(error, RawImage) else 'replace or remove them'
+        raise error.reworded(error.given, todo=todo) from error
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
     size, decode = experiment.evaluation.batch_size, decoder(settings)
@@ -181,7 +183,10 @@ def revert(checkpoint: str | Path, out: str | Path) -> str:
     if not isinstance(before, dict) or not isinstance(content.get('adapted'), dict):
         raise UnsupportedFile(f'{checkpoint} was not adapted', allowed='files that `vireid adapt` wrote')
     if not all(name in content['model'] and content['model'][name].shape == t.shape for name, t in before.items()):
-        raise DamagedFile(f'{checkpoint} is damaged: its statistics from before adaptation do not match its weights')
+        raise DamagedFile(
+            f'{checkpoint} is damaged: its statistics from before adaptation do not match its weights',
+            todo='use the checkpoint that was adapted, or a copy of this one',
+        )
     weights, chosen = _origin(content), content['adapted'].get('chosen', '')
     content['model'] = {**content['model'], **before}
     for key in ('adapted', 'before_adapting', 'chosen'):

@@ -246,7 +246,8 @@ def _choose(folder: Path, name: str | None) -> str:
     if name is None:
         name = next(iter(cameras))
     if name not in cameras:
-        raise MissingFile(f'{folder} contains no features named {name!r}{did_you_mean(name, cameras)}', allowed=names)
+        given = f'{folder} contains no features named {name!r}{did_you_mean(name, cameras)}'
+        raise MissingFile(given, allowed=names, todo='choose one with --name')
     missing = [f'{name}_cam{camera}.mat' for camera in CAMERAS if camera not in cameras[name]]
     if missing:
         raise MissingFile(

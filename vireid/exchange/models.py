@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def load(
             raise
         raise UnsafeFile(
             f'{path} has components of the plugin files {", ".join(named)}, which run only if you list them',
-            todo=f'if you trust them: vireid.load(..., plugins={named!r})',
+            todo=_trusting(named),
         ) from error
     if Model.fit(model) and not is_fitted(content):
         print(
@@ -142,7 +143,7 @@ def load_weights(
             raise
         raise UnsafeFile(
             f'{error.given}\n{folder} contains the plugin files {", ".join(files)}',
-            todo=f'if you trust them: vireid.load(..., plugins={files!r})',
+            todo=_trusting(files),
         ) from error
     content = {'num_identities': int(about['num_identities']), 'model': weights}
     model = restore_model(experiment, content, path)
@@ -150,6 +151,12 @@ def load_weights(
     known = json.loads(about['calibration']) if 'calibration' in about else None
     model.calibration = None if known is None else Calibration.of(known)  # type: ignore[assignment]
     return model
+
+
+def _trusting(files: Sequence[str]) -> str:
+    """Returns how to allow plugin files."""
+    flags = ' '.join(f'--plugin {shlex.quote(file)}' for file in files)
+    return f'if you trust them, add {flags} (from Python: vireid.load(..., plugins={list(files)!r}))'
 
 
 def _lacks_component(error: VireidError) -> bool:

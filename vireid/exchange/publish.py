@@ -59,7 +59,7 @@ def publish(
 
     Args:
         runs: finished runs of one config, by seed, with the metrics of their queries.
-        out: the folder, which must not exist or be empty.
+        out: the folder; it must be new or empty.
         license: SPDX identifier of the license of the weights.
         permission: who agreed that weights trained on these people are published; required unless they are synthetic.
         plugins: plugin files that may be copied.
@@ -69,7 +69,7 @@ def publish(
         The files written.
 
     Raises:
-        VireidError: if a run is damaged, the runs differ, permission is missing, `out` exists, or the release would
+        VireidError: if a run is damaged, the runs differ, permission is missing, `out` has files, or the release would
             name a person or a path.
     """
     license = _spdx(license)
@@ -151,7 +151,9 @@ def _require_one_experiment(runs: Sequence[RunRecord]) -> None:
     """Raises if runs of one config were measured on different data or in another way."""
     for run in runs:
         if not run.checked:
-            raise MissingFile(f'{run.folder} has no {QUERIES}', todo='score its checkpoint again: vireid test')
+            raise MissingFile(
+                f'{run.folder} has no {QUERIES}', todo='publish the whole folder that `vireid train` wrote'
+            )
 
     def of(run: RunRecord) -> dict[str, Any]:
         result = run.result or {}
@@ -177,7 +179,8 @@ def _require_match(run: RunRecord, content: Mapping[str, Any], source: Path) -> 
     differ = changes(ours, theirs)
     steps = (run.result or {}).get('steps')
     if not differ and source.name == 'last.pt' and content['progress']['step'] != steps:
-        raise Mismatch(f'{source} is at step {content["progress"]["step"]:,}, but the result is of step {steps}')
+        given = f'{source} is at step {content["progress"]["step"]:,}, but the result is of step {steps}'
+        raise Mismatch(given, todo='restore the folder of the run')
     if differ:
         raise Mismatch(f'{source} belongs to another run: {named(differ)} differ', todo='restore the folder of the run')
 

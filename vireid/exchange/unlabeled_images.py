@@ -26,7 +26,9 @@ def find_images(images: Path, split: str | None = None) -> list[Sample]:
         raise MissingFile(f'{images} does not exist', allowed=f'{FOLDER}; or {TABLE}')
     if images.is_dir():
         if split is not None:
-            raise Conflict(f'split is {split!r}, but {images} is a folder', allowed='a split of a table')
+            raise Conflict(
+                f'split is {split!r}, but {images} is a folder', allowed='a split of a table', todo='leave it out'
+            )
         paths = {m: _images_below(images / m) for m in MODALITIES}
     else:
         paths = _listed(images, split)

@@ -111,11 +111,11 @@ def _read_tracks(path: Path) -> dict[str, str]:
 def make_tracks(index: Index, names: dict[str, str]) -> tuple[list[Track], np.ndarray]:
     """Returns the tracks of an index of crops, in the order of their names, and the features of each.
 
+    A folder with images of both modalities is not a track; each of its images is one.
+
     Args:
         index: the index.
         names: the name of the track of each image, by its path relative to the folder.
-
-    A folder with images of both modalities is not a track; each of its images is one.
 
     Returns:
         T tracks, and (T, D) float32 means of norm 1 of the embeddings of their images.

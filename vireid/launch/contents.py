@@ -126,5 +126,5 @@ def require_unseen(
     if both:
         raise Mismatch(
             f'{source} was trained on {both:,} of the images to score',
-            todo='evaluate it on the test split of its config',
+            todo='score images that it was not trained on, such as the test split of its config',
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from vireid.boundary import checkpoint
 from vireid.console.warn import warn_once
 from vireid.core.config.experiment import Experiment
-from vireid.errors import AlreadyExists, MissingFile, VireidError
+from vireid.errors import AlreadyExists, MissingFile, MissingKey, VireidError
 from vireid.launch import refit
 from vireid.launch.reach import reaching
 from vireid.launch.weights import newest
@@ -29,7 +29,7 @@ def choose_folder(
         log: called with a line if there is no checkpoint yet.
 
     Raises:
-        VireidError: if the folder holds another run, or there is no checkpoint to resume from.
+        VireidError: if the folder holds another run, is not known, or there is no checkpoint to resume from.
     """
     default = Path('runs') / name
     earlier = sorted(default.parent.glob(f'{glob.escape(name)}*')) if default.parent.is_dir() else []
@@ -43,7 +43,13 @@ def choose_folder(
             log(f'{work_dir} has no checkpoint yet: starting from step 0')
             return work_dir, None
         source = Path(resume) if resume else newest_checkpoint([work_dir] if work_dir else earlier)
-        return work_dir or source.absolute().parent.parent, source
+        folder = work_dir or _folder_of(source)
+        if folder is None:
+            raise MissingKey(
+                f'{source} is not in the folder `checkpoints` of a run',
+                todo='add the folder of the run: --work-dir DIR',
+            )
+        return folder, source
     if work_dir is None:
         return free_folder(default.parent, name), None
     if _has_run(work_dir):
@@ -63,15 +69,21 @@ def resume_command(experiment: Experiment, folder: Path) -> str:
 
 
 def evaluation_folder(name: str, checkpoint: str | Path | None) -> Path:
-    """Returns a new folder for an evaluation: in the folder of the run, or in `runs` without a checkpoint."""
+    """Returns a new folder for an evaluation: in the folder of the run, beside a checkpoint elsewhere, or in `runs`."""
     if checkpoint is None:
         return free_folder(Path('runs'), f'{name}_test')
-    return free_folder(Path(str(checkpoint)).absolute().parent.parent, 'test')
+    return free_folder(_folder_of(Path(checkpoint)) or Path(checkpoint).absolute().parent, 'test')
+
+
+def _folder_of(source: Path) -> Path | None:
+    """Returns the folder of the run that a checkpoint is in; None if it is elsewhere, such as a copy."""
+    folder = source.absolute().parent
+    return folder.parent if folder.name == 'checkpoints' else None
 
 
 def free_folder(base: Path, name: str) -> Path:
     """Returns the folder of a new run in `base`: `name`, or `name-N` with N one above the largest in use."""
-    used = [path.name for path in base.glob(f'{name}*')]
+    used = [path.name for path in base.glob(f'{glob.escape(name)}*')]
     numbers = [int(each.removeprefix(f'{name}-')) for each in used if each.removeprefix(f'{name}-').isdigit()]
     if not numbers and name not in used:
         return base / name

@@ -59,7 +59,8 @@ class Observers:
                 implementation.function(*(arguments[key] for key in implementation.argnames))
             except OSError as error:
                 if error.errno in FULL:
-                    full = WriteFailed(f'{name} cannot write: {error}', todo='free some space, then resume: --resume')
+                    todo = 'free some space, then repeat the command (vireid train: with --resume)'
+                    full = WriteFailed(f'{name} cannot write: {error}', todo=todo)
                 else:
                     self._disable(number, name, hook, error)
             except Exception as error:

@@ -50,7 +50,7 @@ class Evidence:
             bool; `ap` (L,); `first` (L,) rank of the first match, from 1.
         points: `image` (N,) indices; `pca` (N, 2); `explained` (2,) shares of variance; `tsne` (N, 2) or empty.
         maps: by `cam STAGE` and `features STAGE`, (P, 2, h, w) in 0..1, for both images of each of `about['pairs']`; by
-            `translations NAME`, pictures (P, 2, h, w, 3) in 0..1; `swaps`, (R, C, h, w, 3) in 0..1.
+            `translations NAME`, images (P, 2, h, w, 3) in 0..1; `swaps`, (R, C, h, w, 3) in 0..1.
         reliability: `probability`, `share` and `count` (B,) of test hits by predicted probability, and their expected
             calibration error `error` (1,); empty if the model is not calibrated.
     """

@@ -1,4 +1,4 @@
-"""Images that the translators of a model generate, as pictures for reports."""
+"""Images that the translators of a model generate, made small for reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vireid.core.registry.signature import named_arguments
 from vireid.core.types import Batch, Modality
 from vireid.interfaces import Model, Translator
 
-SIZE = (128, 64)  # height, width of a picture
+SIZE = (128, 64)  # height, width of an image in a report
 
 
 def translations(

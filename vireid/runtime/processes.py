@@ -1,4 +1,4 @@
-"""Ranks, barriers, object exchange and losses of the processes of a run; no-ops in a single process."""
+"""Ranks, barriers and object exchange of the processes of a run, no-ops in a single process; and lost processes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def explain_loss(error: RuntimeError) -> Unavailable | None:
     """Explains a torch error that is caused by the loss of another process; returns None for other errors."""
     if world()[1] == 1 or (reason := _reason(str(error))) is None:
         return None
-    todo = 'see the message of that process or machine, if any; then repeat the command with --resume'
+    todo = 'see the message of that process or machine, if any; then repeat the command (vireid train: with --resume)'
     return Unavailable(reason, todo=todo)
 
 

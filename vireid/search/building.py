@@ -27,7 +27,7 @@ from vireid.search.times import find_time
 
 OnProgress = Callable[[str, int, int], None]  # (what, done, total)
 AT_ONCE = 512  # images between two writes: what a crash may lose
-RAW = 'check the folder of the gallery; raw images need --cfg-options images.scale_raw=..., as in training'
+RAW = 'check the images; raw ones need --cfg-options images.scale_raw=..., as in training'
 SMALL = (96, 192)  # pixels that suffice to guess the modality
 OWN = {ABOUT, IMAGES, *(f'{IMAGES}-{end}' for end in ('journal', 'wal', 'shm')), VECTORS, ZERO_SHOT}
 

@@ -254,7 +254,8 @@ class Index:
                 f'{self.folder} has no {where.modality} images', allowed=', '.join(self.modalities()) or 'no images'
             )
         if where.after and where.before and where.after > where.before:
-            raise Conflict(f'the time after, {where.after}, is later than the time before, {where.before}')
+            given = f'the time after, {where.after}, is later than the time before, {where.before}'
+            raise Conflict(given, todo='swap them, or leave one out')
         if not where.after and not where.before:
             return
         span = self.span()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary.image_files import RawImage
 from vireid.boundary.names import camera_name
 from vireid.boundary.showing import one_line, printable
 from vireid.console.wording import aligned
@@ -115,7 +116,7 @@ def search_images(
         )
     embedded: list[tuple[Path, Modality, np.ndarray]] = []
     for path in images:
-        pixels = index.embedder.pixels(path)
+        pixels = _pixels(index, path)
         guess = guess_modality(pixels)
         if modality and guess != modality:
             looks = 'has colors' if guess == VISIBLE else 'has no colors'
@@ -126,3 +127,12 @@ def search_images(
         Answer(path, own, modality is None, hits, judge(index, own, hits, where, rate))
         for (path, own, _), hits in zip(embedded, results, strict=True)
     ]
+
+
+def _pixels(index: Index, path: Path) -> np.ndarray:
+    """Decodes a query to (H, W, 3) uint8."""
+    try:
+        return index.embedder.pixels(path)
+    except RawImage as error:  # its advice names a flag that only the commands that build an index have
+        todo = 'save it as a gray image of 8 bits, or build the index with --cfg-options images.scale_raw=...'
+        raise error.reworded(error.given, allowed=error.allowed, todo=todo) from error

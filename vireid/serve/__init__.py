@@ -1,3 +1,3 @@
-"""The search page: a small web server on one index."""
+"""The pages for searching an index and for naming people: a small web server for one of them."""
 
 from __future__ import annotations

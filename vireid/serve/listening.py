@@ -18,6 +18,7 @@ from typing import Any
 from vireid.boundary.showing import error_text
 from vireid.errors import InUse, MissingPackage, Unavailable, WrongValue
 
+LAST_PORT = 65535
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 ANY = ('0.0.0.0', '::', '')  # noqa: S104 - all addresses of this machine, recognized here and not bound
 
@@ -119,8 +120,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         if listening is not None:
             listening.close()
-        kind = InUse if isinstance(error, OSError) and error.errno == errno.EADDRINUSE else Unavailable
-        raise kind(
-            f'cannot listen on {host}, port {port}: {error_text(error)}', todo='choose another one: --port 8001'
-        ) from error
+        given = f'cannot listen on {host}, port {port}: {error_text(error)}'
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise InUse(given, todo=f'choose another port: --port {port + 1 if port < LAST_PORT else 8000}') from error
+        todo = 'choose an address of this machine and a free port, such as --host 127.0.0.1 --port 8000'
+        raise Unavailable(given, todo=todo) from error
     return listening

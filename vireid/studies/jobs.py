@@ -19,7 +19,7 @@ from vireid.core.registry.manager import Manager
 from vireid.core.registry.signature import signature_of
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
-from vireid.errors import Changed, Conflict, Mismatch, VireidError
+from vireid.errors import Changed, Conflict, Mismatch, NotFinite, VireidError
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch import refit
 from vireid.launch.fabric import make_fabric
@@ -30,6 +30,8 @@ from vireid.launch.weights import newest, started_afresh
 from vireid.reporting import result_file
 from vireid.reporting.record import changed_plugins, read_provenance
 from vireid.studies.bar import Bar
+
+UNSTABLE = 'choose another --work-dir, and set step.clip_norm, a lower learning rate, or --precision 32-true'
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,8 @@ def finish(
         else:
             score_checkpoint(experiment, None, folder, callbacks=[bar])
     except VireidError as error:
-        raise error.reworded(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
+        todo = UNSTABLE if isinstance(error, NotFinite) else error.todo  # a started run keeps its settings
+        raise error.reworded(f'{job.label}: {error.given}', allowed=error.allowed, todo=todo) from error
     trained = result_file.read(folder)
     assert trained is not None  # training writes it last
     log(_line(job.label, trained))

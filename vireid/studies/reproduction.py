@@ -153,7 +153,8 @@ def plan(
     here = [table for table in tables if table.data == data]
     if not here:
         needed = ', '.join(dict.fromkeys(table.data for table in tables))
-        raise Mismatch(f'the data folder contains {data}, but these tables need {needed}', todo='set --data-root')
+        given = f'the data folder contains {data}, but these tables need {needed}'
+        raise Mismatch(given, todo=f'set --data-root to the folder of {needed}')
     parts = []
     reasons = {}
     for table in here:

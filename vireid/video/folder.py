@@ -252,7 +252,8 @@ def _load(root: Path) -> tuple[list[Record], int, Any]:
         raise DamagedFile(f'{root / TABLE} cannot be read: {error}', todo=todo) from error
     if not (root / STATE).exists():
         if table:
-            raise AlreadyExists(f'{root} has a {TABLE} that `vireid crops` did not write', todo=todo)
+            given = f'{root} has a {TABLE} that `vireid crops` did not write'
+            raise AlreadyExists(given, todo='choose another folder with -o, or move that table')
         return [], 0, digest
     about = read_state(root / STATE)
     digest.update(table[: about['bytes']])
@@ -261,7 +262,7 @@ def _load(root: Path) -> tuple[list[Record], int, Any]:
     return about['videos'], about['bytes'], digest
 
 
-@reads('the state of a folder of crops', STATE)
+@reads('the state of a folder of crops', STATE, todo='choose another folder with -o, or restore this one')
 def read_state(path: Path) -> dict[str, Any]:
     """Reads how far videos were read.
 

@@ -76,7 +76,7 @@ def score(query: np.ndarray, gallery: np.ndarray, trial: Trial, ties: Ties = 'me
     if not (np.isfinite(query).all() and np.isfinite(gallery).all()):
         raise NotFinite(
             f'{trial.name}: embeddings contain NaN or infinity',
-            todo='check the losses of the run; try --precision 32-true',
+            todo='check the losses of the run, or train it again with --precision 32-true',
         )
     # a matrix product may round equal gallery embeddings differently, so each distinct one is multiplied once
     place: dict[bytes, int] = {}

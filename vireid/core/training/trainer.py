@@ -251,7 +251,7 @@ class Trainer:
             place = f'the run is saved in {self.run.checkpoint}'
         return WorkerDied(
             f'{error.given}, for the second time at step {self.progress.step + 1:,}; {place}',
-            todo=f'{error.todo}, then resume with --resume',
+            todo=f'{error.todo}, then repeat the command (vireid train: with --resume)',
         )
 
     def _write_start(self) -> None:

@@ -120,7 +120,7 @@ def require_split(splits: Mapping[str, Sequence[Sample]], name: str, source: str
     samples = tuple(sorted(splits[name], key=lambda s: MODALITIES.index(s.modality)))
     for modality in MODALITIES:
         if all(sample.modality != modality for sample in samples):
-            raise TooFew(f'{source}: the split {name!r} has no {modality} images', todo='add some')
+            raise TooFew(f'{source}: the split {name!r} has no {modality} images', todo=f'add {modality} images')
     return samples
 
 

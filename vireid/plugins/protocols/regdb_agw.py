@@ -16,7 +16,7 @@ DIRECTIONS = {'visible to thermal': (VISIBLE, INFRARED), 'thermal to visible': (
 class RegDBAgw:
     """All test images of one modality query all test images of the other. The CMC counts images.
 
-    A model is scored on the trial that it was trained on. Published numbers are averages of ten models, one per trial.
+    A model is scored on the split that it was trained on. Published numbers are averages of ten models, one per split.
 
     Args:
         directions: directions to score, one result row each.

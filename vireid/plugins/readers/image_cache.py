@@ -126,7 +126,7 @@ class ImageCache:
                         self._build(paths, lambda path: first((decode or read_image)(path)), on_progress, alone)
                         if _stamps(paths) != stamps:
                             self.file.unlink()
-                            raise Changed('images changed while the cache was built', todo='restart')
+                            raise Changed('images changed while the cache was built', todo='run the command again')
                         self._content = self._open()
         except OSError as error:
             raise WriteFailed(
@@ -172,7 +172,7 @@ class ImageCache:
         return self._content
 
     def _fail(self, why: str) -> NoReturn:
-        raise DamagedFile(f'the image cache {self.file} {why}', todo='delete that file and restart')
+        raise DamagedFile(f'the image cache {self.file} {why}', todo='delete that file, then run the command again')
 
     def _open(self) -> Content | None:
         """Opens the file; returns None if it does not exist or its header is not the expected one.

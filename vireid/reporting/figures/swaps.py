@@ -40,7 +40,7 @@ def draw(runs: Sequence[RunRecord], width: float | None = None) -> Figure:
 
 
 def _joined(grid: np.ndarray) -> np.ndarray:
-    """Joins (R, C, h, w, 3) images in 0..1 to one picture, uint8."""
+    """Joins (R, C, h, w, 3) images in 0..1 into one, uint8."""
     tiles = np.pad(grid.astype(np.float32), ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=1)
     picture = np.concatenate([np.concatenate(list(row), axis=1) for row in tiles])
     return np.rint(255 * np.clip(picture[:-GAP, :-GAP], 0, 1)).astype(np.uint8)

@@ -25,6 +25,6 @@ def draw(runs: Sequence[RunRecord], pairs: int = 4, width: float = PAGE) -> Figu
     return draw_pairs(runs, 'translations', generated, note, pairs, width).figure
 
 
-def generated(image: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Returns a picture (h, w, 3) in 0..1 as uint8, whatever the image that it was generated from."""
-    return np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
+def generated(image: np.ndarray, translated: np.ndarray) -> np.ndarray:
+    """Returns a translated image (h, w, 3) in 0..1 as uint8, whatever the image that it was generated from."""
+    return np.rint(255 * np.clip(translated, 0, 1)).astype(np.uint8)
