@@ -1,4 +1,4 @@
-"""Open a page in the browser to name the people in crops: it proposes groups of images, and you decide."""
+"""Start a web page to name the people in crops: it proposes groups of images, and you decide."""
 
 from __future__ import annotations
 

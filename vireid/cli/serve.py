@@ -1,4 +1,4 @@
-"""Open a page in the browser to search an index: drop an image, crop it, filter, compare."""
+"""Start a web page to search an index: drop an image, crop it, filter, compare."""
 
 from __future__ import annotations
 
