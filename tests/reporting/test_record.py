@@ -8,6 +8,7 @@ import re
 import pytest
 
 from vireid.cli import main
+from vireid.core.registry import contracts
 from vireid.core.scoring import results as results_file
 from vireid.errors import DamagedFile, MissingFile, UnsafeFile, UnsupportedFile, WrongContent
 from vireid.reporting import record
@@ -112,6 +113,15 @@ def test_endless_metrics_are_refused_only_when_they_are_read(run, monkeypatch, c
             len(found.metrics)
     assert main(['report', str(run)]) == 2
     assert limit in capsys.readouterr().err
+
+
+def test_everything_that_a_step_may_return_is_read(tmp_path):
+    """The figure of several runs once lost the turns of alternating optimizers, so that their losses zigzagged."""
+    values = {'loss': 2.0, 'lr': 0.1, 'gradient': 0.5, 'turn': 'critics', 'tasks': {'id': 2.0}}
+    values |= {'weights': {'id': 1.0}, 'curves': {'sigma': {'id': 0.5}}}
+    assert set(values) == set(contracts.RECORD)
+    (tmp_path / 'metrics.jsonl').write_text(json.dumps({'step': 1, **values}))
+    assert read_metrics(tmp_path / 'metrics.jsonl') == [{'step': 1, **values}]
 
 
 def test_of_a_line_no_more_is_kept_than_is_drawn(tmp_path):

@@ -212,6 +212,7 @@ class _Line(TypedDict, total=False):
     weights: _Values | str | None
     curves: dict[str, _Values | None] | None
     lr: float | None
+    turn: str
     gradient: float | None
     data: str
     protocol: str
