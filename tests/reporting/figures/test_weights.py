@@ -63,6 +63,33 @@ def test_several_runs_have_a_line_each(run, new_run, new_metrics):
     assert [text.get_text() for text in figure.legends[0].texts] == ['tffn', 'agw']
 
 
+def alternating(run):
+    """The metrics of two optimizers that take turns, at other rates."""
+    run.metrics = [
+        {
+            'step': step,
+            'loss': 2.0 + step % 2,
+            'lr': rate,
+            'turn': turn,
+            'curves': {'lr': {turn: rate}, 'loss of': {turn: 4}},
+        }
+        for step in range(1, 7)
+        for turn, rate in ([('network', 0.1)] if step % 2 else [('critics', 0.3)])
+    ]
+    return run
+
+
+def test_optimizers_that_take_turns_have_lines_of_their_own(run, new_run):
+    one = panels(draw([alternating(new_run())]))
+    assert list(one) == ['Loss', 'Learning rate', 'Weighted loss']
+    assert list(line(one['Learning rate'], 'critics')) == [0.3, 0.3, 0.3]
+    several = panels(draw([run, alternating(new_run('gan'))]))
+    of_each = [f'{what} of {turn}' for turn in ('network', 'critics') for what in ('Loss', 'Rate')]
+    assert [title for title in several if ' of ' in title] == of_each
+    assert list(line(several['Loss of network'], 'gan')) == [3, 3, 3]
+    assert list(line(several['Rate of critics'], 'gan')) == [0.3, 0.3, 0.3]
+
+
 def test_skipped_steps_are_holes(new_run, new_metrics):
     holed = new_run()
     holed.metrics = new_metrics(20, evaluations=0)

@@ -31,6 +31,7 @@ from vireid.reporting.record import RunRecord
 POINTS = 500  # the maximum of a line
 SHARES = 50  # the running mean is over this fraction of the run
 TITLES, LINES = 8, 25  # curves of a weighter, and lines of a panel; DMCF has 2 and 5
+OF_OPTIMIZERS = {'loss of': 'Weighted loss', 'lr': 'Learning rate'}  # curves of several optimizers
 Line = tuple[np.ndarray, np.ndarray]  # steps and values
 Panels = dict[str, list[tuple[int, str, Line]]]  # by title: index of the style, name, line
 
@@ -68,7 +69,7 @@ def draw(runs: Sequence[RunRecord], width: float = PAGE) -> Figure:
             if title.endswith('(%)'):
                 axes.plot(*line, label=name, marker=MARKERS[index % len(MARKERS)], **look(index))
             else:
-                _plot(axes, line, name, look(index), rough=title != 'Learning rate')
+                _plot(axes, line, name, look(index), rough=title.partition(' of ')[0] not in ('Learning rate', 'Rate'))
         axes.set(xlabel='Step', ylabel=title)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:,.0f}'))
@@ -131,8 +132,10 @@ def _panels_of_one(run: RunRecord) -> Panels:
     titles = dict.fromkeys(title for line in steps for title in line.get('curves') or {})
     _require_few(len(titles), TITLES, f'{run.label}: metrics.jsonl', 'curves')
     for title in titles:
-        panels[title] = _lines(steps, [(line.get('curves') or {}).get(title) or {} for line in steps])
-    panels['Learning rate'] = _lines(steps, [{'learning rate': line['lr']} if 'lr' in line else {} for line in steps])
+        shown = OF_OPTIMIZERS.get(title, title)
+        panels[shown] = _lines(steps, [(line.get('curves') or {}).get(title) or {} for line in steps])
+    rates = [{'learning rate': line['lr']} if 'lr' in line else {} for line in steps]
+    panels.setdefault('Learning rate', _lines(steps, rates))
     scored = evaluations(run)
     _require_few(len(scored), LINES // 2, f'{run.label}: metrics.jsonl', 'series of evaluations')
     panels['Evaluation (%)'] = {}
@@ -159,9 +162,9 @@ def _panels_of_several(runs: Sequence[RunRecord]) -> Panels:
 
 
 def _loss_and_rate(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the loss of a step, named by its turn if optimizers take turns, and its learning rate."""
-    turn = line.get('turn')
-    return {f'Loss of {turn}' if turn else 'Loss': line['loss'], 'Learning rate': line.get('lr')}
+    """Returns the loss of a step and its learning rate, named by its turn if optimizers take turns."""
+    turn = f' of {line["turn"]}' if line.get('turn') else ''
+    return {f'Loss{turn}': line['loss'], f'Rate{turn}' if turn else 'Learning rate': line.get('lr')}
 
 
 def evaluations(run: RunRecord) -> dict[tuple, dict[str, Line]]:
