@@ -65,3 +65,14 @@ def test_of_no_pairs_there_is_nothing_to_draw(run):
     for name in ('cam', 'features'):
         with pytest.raises(WrongValue, match=r'pairs .*\b0\b'):
             draw(name, [run], pairs=0)
+
+
+def test_gray_tiles_are_explained_if_there_are_any(new_run):
+    run = new_run()
+    maps = run.evidence.maps
+    texts = [text.get_text() for text in draw('translations', [run]).findobj(Text)]
+    assert not any(text.startswith('Gray:') for text in texts)
+    key = next(key for key in maps if key.startswith('translations '))
+    maps[key][2, 1] = 0.5
+    texts = [text.get_text() for text in draw('translations', [run]).findobj(Text)]
+    assert any(text.startswith('Gray:') for text in texts)

@@ -130,7 +130,7 @@ def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pa
         kind: kind of maps, such as `cam`.
         paint: returns the image to show, given an image (H, W, 3) uint8 and its map in 0..1, (h, w) or
             (h, w, 3).
-        note: written at the end.
+        note: written at the end; may be empty.
         pairs: the maximum number.
         width: in inches.
 
@@ -147,7 +147,7 @@ def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pa
         if len(kept) > 1:
             sheet.heading(run.label)
         _draw_run(sheet, run.evidence, kind, paint, pairs)
-    sheet.finish([note, *notes])
+    sheet.finish([*filter(None, [note]), *notes])
     return sheet
 
 

@@ -21,8 +21,16 @@ def draw(runs: Sequence[RunRecord], pairs: int = 4, width: float = PAGE) -> Figu
         pairs: the maximum number, alternating correct and wrong ones.
         width: in inches.
     """
-    note = 'Gray: the model does not generate this from an image of this modality.'
+    note = 'Gray: the model does not generate this from an image of this modality.' if _has_gray(runs) else ''
     return draw_pairs(runs, 'translations', generated, note, pairs, width).figure
+
+
+def _has_gray(runs: Sequence[RunRecord]) -> bool:
+    """Reports whether any generated image has a single value, as those have that a model does not generate."""
+    maps = [
+        own for run in runs if run.evidence for key, own in run.evidence.maps.items() if key.startswith('translations ')
+    ]  # (P, 2, h, w, 3)
+    return any(bool((np.ptp(own, axis=(2, 3, 4)) == 0).any()) for own in maps if len(own))
 
 
 def generated(image: np.ndarray, translated: np.ndarray) -> np.ndarray:
