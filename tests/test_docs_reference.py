@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import posixpath
 import re
 import tomllib
 from pathlib import Path
@@ -81,3 +82,17 @@ def test_the_guide_to_reports_names_each_section():
 
 def test_docstrings_do_not_become_markup(reference):
     assert reference._cell('a * b, W_m | <b>\n  `x_y`') == 'a \\* b, W\\_m \\| &lt;b> `x_y`'
+
+
+def test_links_between_generated_pages_lead_to_pages_and_anchors(reference):
+    """The wording of a type once changed to `one of the losses`, and pages linked to `the.md`."""
+    pages = reference.pages()
+    seen = 0
+    for name, page in pages.items():
+        for address, _, anchor in re.findall(r'\]\(([\w./-]+\.md)(#([\w-]+))?\)', page):
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(name), address))
+            assert path in pages or (TOOLS.parent / 'docs' / path).is_file(), (name, address)
+            if path in pages and anchor:
+                assert re.search(rf'#{anchor} \}}|^## {anchor}$', pages[path], re.MULTILINE | re.IGNORECASE), address
+            seen += 1
+    assert seen > 100

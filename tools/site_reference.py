@@ -101,7 +101,7 @@ def component_section(one: Registration) -> str:
             filled.append(f'`{name}`')
             continue
         hint = 'anything' if parameter.hint is Any else allowed(parameter.hint)
-        hint = re.sub(r"dict\(type='...', ...\), one of (\w+)", r'a config of [\1](\1.md)', hint)
+        hint = re.sub(r"dict\(type='...', ...\), one of the (\w+)", r'a config of [\1](\1.md)', hint)
         hint = re.sub(r'a (list|dict) of a config of', r'a \1 of configs of', hint)
         default = _default(target, name)
         rows.append(f'| `{name}` | {hint} | {default} | {_cell(texts.get(name, ""))} |')
