@@ -109,9 +109,11 @@ def test_the_smoke_test_uses_commands_that_exist():
     assert {'train', 'test', 'report'} <= set(words[1:]) <= set(NAMES)
 
 
-def test_ci_runs_all_tests_and_the_lint() -> None:
+def test_ci_runs_all_tests_the_lint_and_the_site() -> None:
     """The tests that are marked `long` too, which `make test` leaves out."""
     lines = (ROOT / '.ci/run').read_text().splitlines()
-    assert [line for line in lines if line.startswith('make')] == ['make test-long', 'make test', 'make lint']
+    assert [line for line in lines if line.startswith('make')] == [
+        f'make {target}' for target in ('test-long', 'test', 'lint', 'site')
+    ]
     assert 'set -euo pipefail' in lines
     assert os.access(ROOT / '.ci/run', os.X_OK)
