@@ -252,3 +252,21 @@ def test_a_split_is_scored_by_its_own_model_only(small_regdb, tmp_path, capsys, 
     assert 'was trained on split 2, but the test is split 1' in text
     assert '--split' in text
     assert main(['test', config, checkpoint, '--data-root', str(small_regdb), '--split', '2', *options]) == 0
+
+
+@pytest.mark.parametrize(
+    ('words', 'word', 'near', 'command'),
+    [
+        (['train', 'a.py', '--data-rot', 'x'], '--data-rot', '--data-root', 'train'),
+        (['search', 'index', 'q.jpg', '--tpo=3'], '--tpo', '--top', 'search'),
+        (['data', 'check', 'people', '--datset', 'y'], '--datset', '--dataset', 'data'),  # a flag of `check`
+        (['train', 'a.py', 'b.py'], 'b.py', None, 'train'),
+        (['label', 'crops', '-x'], '-x', None, 'label'),
+    ],
+)
+def test_an_argument_that_a_command_lacks_is_named_with_the_nearest(capsys, words, word, near, command):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, repr(word) in err) == ('', True)
+    assert (f'did you mean {near!r}?' in err) is bool(near)
+    assert err.endswith(f'see vireid {command} --help\n')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.commands import GROUPS, NAMES
 from vireid.console.os_errors import explain
 from vireid.console.streams import find_lost, process_name, surviving
-from vireid.errors import UnknownName, VireidError, did_you_mean
+from vireid.errors import UnknownKey, UnknownName, VireidError, did_you_mean
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import Command
@@ -104,7 +104,9 @@ def _run(arguments: list[str]) -> int:
     if not rest:
         parser.print_help()
         return 0
-    parsed = parser.parse_args(rest)
+    parsed, unknown = parser.parse_known_args(rest)
+    if unknown:
+        raise _unknown(unknown, parser, rest[0])
     for name, value in vars(flags).items():
         if rest[0] not in COMMANDS and hasattr(parsed, name):  # a plugin's command may have the same flags
             setattr(parsed, name, value)
@@ -129,6 +131,23 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
         given = f'no command {arguments[0]!r}{did_you_mean(arguments[0], commands.choices)}'
         raise UnknownName(given, allowed=', '.join(commands.choices), todo='see vireid --help')
     return parser
+
+
+def _unknown(words: Sequence[str], parser: argparse.ArgumentParser, command: str) -> UnknownKey:
+    """Returns the error for arguments that a command does not have."""
+    word = next((word for word in words if word.startswith('-')), words[0]).partition('=')[0]
+    known = [flag for flag in _flags(parser, command) if flag.startswith('--')]
+    near = did_you_mean(word, known) if word.startswith('--') else ''
+    return UnknownKey(f'vireid {command} does not accept {word!r}{near}', todo=f'see vireid {command} --help')
+
+
+def _flags(parser: argparse.ArgumentParser, command: str | None = None) -> Iterator[str]:
+    """Yields the flags of a command, or of a parser and of all its commands."""
+    for action in parser._actions:
+        yield from () if command else action.option_strings
+        commands = action.choices if isinstance(action, argparse._SubParsersAction) else {}
+        for own in [commands[command]] if command and commands else commands.values():
+            yield from _flags(own)
 
 
 def _overview() -> str:
