@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -134,20 +135,17 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
 
 
 def _unknown(words: Sequence[str], parser: argparse.ArgumentParser, command: str) -> UnknownKey:
-    """Returns the error for arguments that a command does not have."""
+    """Returns the error for arguments that a command does not accept."""
     word = next((word for word in words if word.startswith('-')), words[0]).partition('=')[0]
-    known = [flag for flag in _flags(parser, command) if flag.startswith('--')]
-    near = did_you_mean(word, known) if word.startswith('--') else ''
+    flags = [flag for own in _commands(parser)[command] for flag in own._option_string_actions]
+    near = did_you_mean(word, flags) if word.startswith('--') else ''
     return UnknownKey(f'vireid {command} does not accept {word!r}{near}', todo=f'see vireid {command} --help')
 
 
-def _flags(parser: argparse.ArgumentParser, command: str | None = None) -> Iterator[str]:
-    """Yields the flags of a command, or of a parser and of all its commands."""
-    for action in parser._actions:
-        yield from () if command else action.option_strings
-        commands = action.choices if isinstance(action, argparse._SubParsersAction) else {}
-        for own in [commands[command]] if command and commands else commands.values():
-            yield from _flags(own)
+def _commands(parser: argparse.ArgumentParser) -> dict[str, list[argparse.ArgumentParser]]:
+    """Returns the parsers of each command: its own, and those of commands inside it, such as `data check`."""
+    inside = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return {name: [own, *chain(*_commands(own).values())] for choices in inside for name, own in choices.items()}
 
 
 def _overview() -> str:
