@@ -265,7 +265,8 @@ class Index(Interface):
         """Applies changes; called again with the same changes after a crash.
 
         `vectors` is (N, D) float16 of norm 1; `live` are the numbers in use; `changed` are the new entries, with `row`,
-        `modality`, `camera` and `time`; `removed` are numbers that are no longer in use.
+        `modality`, `camera` and `time`; `removed` are numbers that are no longer in use. An index that takes long may
+        name a fifth argument `on_progress`, a function of the number of images that are done and of all.
         """
         raise NotImplementedError
 

@@ -394,6 +394,12 @@ def test_filters_of_the_wrong_type(filters):
         Where(**filters)
 
 
+def test_progress_of_an_index_that_takes_long(make):
+    shown = []
+    make(index={'type': 'FaissIVF'}, on_progress=lambda *about: shown.append(about))
+    assert [about for about in shown if about[0] == 'indexing'] == [('indexing', 0, 12), ('indexing', 12, 12)]
+
+
 def test_wrong_queries(make):
     _, index = make()
     with pytest.raises(WrongValue, match=r'^top .*\b0\b'):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vireid.boundary.image_files import read_pixels
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest
 from vireid.boundary.showing import one_line
+from vireid.core.registry.signature import names_argument
 from vireid.core.types import Modality
 from vireid.errors import AlreadyExists, DamagedFile, Mismatch, NoMatch, VireidError
 from vireid.runtime.lock import exclusive
@@ -139,7 +141,8 @@ def build(
             'options': list(options),
         }
         searcher = build_searcher(folder, about, plugins, trust)
-        _take_up(folder, entries, searcher, about, anew=before is not None and before['index'] != about['index'])
+        anew = before is not None and before['index'] != about['index']
+        _take_up(folder, entries, searcher, about, anew, on_progress)
         write_about(folder, about)
         guessed = len(entries.all('guessed = 1'))
         counts = {name: entries.counts(name) for name in ('modality', 'camera', 'time_from')}
@@ -295,11 +298,16 @@ def _embed(entries: Entries, file: Path, plan: _Plan, embedder: Embedder, on_pro
     return length
 
 
-def _take_up(folder: Path, entries: Entries, searcher: Any, about: dict[str, Any], anew: bool) -> None:
+def _take_up(
+    folder: Path, entries: Entries, searcher: Any, about: dict[str, Any], anew: bool,
+    on_progress: OnProgress = lambda what, done, total: None,
+) -> None:  # fmt: skip
     """Passes all changes to the component that searches; with `anew`, passes every image."""
     changed, removed = entries.pending()
     live = np.array([entry.row for entry in entries.all()], dtype=np.int64)
     rows = int(live.max()) + 1
     vectors = np.memmap(folder / VECTORS, dtype=np.float16, mode='r', shape=(rows, about['length']))
-    searcher.update(vectors, live, entries.all() if anew else changed, removed)
+    shows = names_argument(searcher.update, 'on_progress')
+    more = {'on_progress': partial(on_progress, 'indexing')} if shows else {}
+    searcher.update(vectors, live, entries.all() if anew else changed, removed, **more)
     entries.settle()

@@ -29,6 +29,15 @@ def built(make, gallery):
 
 
 @pytest.mark.parametrize('kind', TYPES)
+def test_building_shows_how_many_images_are_in(make, gallery, monkeypatch, kind):
+    monkeypatch.setattr(faiss_file, 'BLOCK', 16 * gallery.vectors.shape[1])  # 16 of the 40 images at a time
+    shown = []
+    index = make(kind)
+    index.update(gallery.vectors, gallery.live, [], NONE, on_progress=lambda done, total: shown.append((done, total)))
+    assert shown == [(0, 40), (16, 40), (32, 40), (40, 40)]
+
+
+@pytest.mark.parametrize('kind', TYPES)
 @pytest.mark.parametrize('damage', ['cut', 'flip', 'empty', 'foreign', 'gone'])
 def test_a_damaged_file_is_refused_and_built_anew(built, make, gallery, tmp_path, kind, damage):
     built(kind)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,7 +57,10 @@ class FaissFile:
         """Returns the parameters of a search."""
         raise NotImplementedError
 
-    def update(self, vectors: np.ndarray, live: np.ndarray, changed: Sequence[Any], removed: np.ndarray) -> None:
+    def update(
+        self, vectors: np.ndarray, live: np.ndarray, changed: Sequence[Any], removed: np.ndarray,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:  # fmt: skip
         """Adds and removes images; builds the index if there is none, or most images changed.
 
         Raises:
@@ -73,12 +76,16 @@ class FaissFile:
             return
         changes = note['changes'] + len(new) + len(removed) if whole else 0
         if not whole or changes > self.rebuild_after * note['images']:
+            on_progress(0, len(live))  # training the index can take minutes
             index, note, new = self.build(vectors, live), {'images': len(live), 'built': self.built}, live
             changes = 0
         else:
             self.drop(index, np.concatenate([new, removed]))
+        done = 0
         for rows, part in self.parts(vectors, new):
             index.add_with_ids(part, rows)
+            done += len(rows)
+            on_progress(done, len(new))
         self._write(index, {**note, 'changes': changes, 'length': self.length})
 
     def search(
