@@ -31,15 +31,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import vireid
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
+from vireid.core.config.transform_chain import TransformChain
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress
 from vireid.interfaces import Model
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
+from vireid.launch.on_device import OnDevice
 from vireid.launch.random_weights import SkipRandomWeights
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.heads.joint_critic import another_identity
 from vireid.plugins.models.hicmd import _pairs
 from vireid.plugins.steps.accumulation import split_identities
+from vireid.plugins.transforms.in_place import Normalize
+from vireid.plugins.transforms.to_float import ToFloat
 from vireid.plugins.weighters.homoscedastic_uncertainty import HomoscedasticUncertainty
 
 PACKAGE = Path(vireid.__file__).parent
@@ -279,6 +283,18 @@ def test_a_step_waits_only_for_what_it_reports(gpu, autocast, name, precision, o
             record = step(batch, progress)
             assert {type(value) for value in record['tasks'].values()} == {float}
     assert waits == expected
+
+
+def test_images_sent_as_uint8_become_float_on_the_gpu_without_waiting(gpu):
+    images = torch.zeros(4, 3, 16, 8, dtype=torch.uint8)
+    batch = gpu.moved(Batch({VISIBLE: images}, {VISIBLE: torch.arange(4)}))
+    chain = TransformChain([ToFloat(), Normalize((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))])
+    for values in ('mean', 'std'):
+        with gpu.mode:
+            setattr(chain.transforms[1], values, gpu.mode.from_tensor(getattr(chain.transforms[1], values)))
+    with gpu.recorded() as waits:
+        finished = OnDevice(fabric_of('32-true'), {'': chain}, 0)(batch).images[VISIBLE]
+    assert (finished.device, finished.dtype, finished.shape, waits) == (GPU, torch.float32, images.shape, set())
 
 
 def test_copies_of_a_batch_stay_on_the_gpu(gpu):

@@ -205,6 +205,7 @@ class Transform(Interface):
     """Maps an image to an image; the call may have a `modality` argument."""
 
     defaults = ('size',)
+    whole_batch = May(False, 'whether it may get (B, 3, H, W) images on any device, and treats all alike')
 
 
 class Step(Interface):

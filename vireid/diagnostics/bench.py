@@ -228,6 +228,8 @@ def bench_data(experiment: Experiment, seconds: float, show: Show) -> Bench:
         }
         if experiment.images.reader is None:
             changes['--cache DIR'] = {'images.reader': {'type': 'ImageCache', 'folder': str(folder / 'cache')}}
+        if step.device.type != 'cpu' and not experiment.images.on_device:
+            changes['images.on_device=True'] = {'images.on_device': True}
         for place, (change, values) in enumerate(changes.items()):
             show(place, len(changes), f'preparing {change}')
             try:

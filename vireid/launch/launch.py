@@ -33,6 +33,7 @@ from vireid.launch.fabric import make_fabric
 from vireid.launch.identities import digest_of, name_identities, require_same_identities, require_same_images
 from vireid.launch.image_checks import check_images, warn_skipped
 from vireid.launch.memory_format import settle_memory_format
+from vireid.launch.on_device import split_transforms
 from vireid.launch.preflight import attempt_all, missing_init, preflight
 from vireid.launch.validation_split import ValidationSplit
 from vireid.launch.weights import initialize_from, seen_by_weights
@@ -205,10 +206,14 @@ def build_batches(
     """
     images = experiment.images
     labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
-    transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
-    data = ImageSet(samples, transform, labels, experiment.seed, read, skip, experiment.build_views())
+    more: dict[str, Any] = {}
+    if images.on_device:
+        transform, views, more['finish'] = split_transforms(experiment, fabric)
+    else:
+        transform, views = experiment.build_transform('train'), experiment.build_views()
+    data = ImageSet(samples, transform, labels, experiment.seed, read, images.on_bad_image == 'skip', views)
     workers = default_workers(fabric.device) if images.workers is None else images.workers
-    return BatchStream(data, sampler, workers, fabric.global_rank, fabric.world_size)
+    return BatchStream(data, sampler, workers, fabric.global_rank, fabric.world_size, **more)
 
 
 def _adjust(model: nn.Module, experiment: Experiment, fabric: Fabric) -> None:

@@ -28,6 +28,7 @@ from vireid.core.registry.manager import Manager
 from vireid.core.types import VISIBLE, Modality, Progress
 from vireid.errors import Mismatch, MissingFile, MissingPackage, VireidError, WrongValue, raise_all
 from vireid.interfaces import Step
+from vireid.launch.on_device import split_transforms
 from vireid.launch.random_weights import SkipRandomWeights
 from vireid.launch.refit import find_refit_problems
 from vireid.runtime.randomness import preserved
@@ -152,6 +153,8 @@ def _building(
     for name, (of, chain) in (attempt(experiment.build_views) or {}).items():
         view = experiment.images.views[name]
         attempt(functools.partial(_try_transforms, experiment, chain, view.train, of))
+    if experiment.images.on_device:
+        attempt(lambda: split_transforms(experiment, None))
     model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), retry=not wrong))
     if model is not None:
         attempt(lambda: experiment.build_similarity(model))

@@ -159,9 +159,14 @@ class BatchStream:
         workers: number of loader processes.
         rank: rank of this process.
         world_size: number of processes.
+        finish: completes each batch in this process, for example on a GPU.
     """
 
-    def __init__(self, data: ImageSet, sampler: Sampler, workers: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, data: ImageSet, sampler: Sampler, workers: int, rank: int = 0, world_size: int = 1,
+        finish: Callable[[Batch], Batch] = lambda batch: batch,
+    ) -> None:  # fmt: skip
+        self._finish = finish
         self._data, self._order = data, EpochBatches(sampler, rank, world_size, data.samples)
         self._loader = training_loader(data, self._order, workers)
         self._sampler = type(sampler).__name__
@@ -171,7 +176,7 @@ class BatchStream:
     def first(self) -> Batch:
         """Returns the first batch of the run, read in this process; `next` still starts with it."""
         order, steps = self._order, len(self._order.sampler)
-        stream = BatchStream(self._data, order.sampler, 0, order.rank, order.world_size)
+        stream = BatchStream(self._data, order.sampler, 0, order.rank, order.world_size, self._finish)
         return stream.next(Progress(0, 0, steps, steps))
 
     def next(self, progress: Progress, give_up: Callable[[], bool] = lambda: False) -> Batch:
@@ -188,7 +193,7 @@ class BatchStream:
             try:
                 batch = next(self._batches)
                 batch.progress = progress
-                return batch
+                return self._finish(batch)
             except StopIteration:
                 raise Mismatch(
                     f'sampler: {self._sampler} returned fewer batches for epoch {progress.epoch + 1} than its length '

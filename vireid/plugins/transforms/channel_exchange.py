@@ -42,7 +42,7 @@ class ChannelExchange(nn.Module):
         if drawn < self.unchanged:
             return image
         if drawn < self.unchanged + self.gray:
-            weights = torch.tensor(LUMA, dtype=torch.promote_types(image.dtype, torch.float32))
+            weights = torch.tensor(LUMA, dtype=torch.promote_types(image.dtype, torch.float32), device=image.device)
             luma = (weights[:, None, None] * image).sum(dim=0)
             one = luma if image.is_floating_point() else luma.round().to(image.dtype)
         else:

@@ -24,6 +24,8 @@ class Normalize(nn.Module):
         WrongValue: unless there are three numbers each and `std` is above 0.
     """
 
+    whole_batch = True
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
@@ -31,14 +33,15 @@ class Normalize(nn.Module):
         self.mean, self.std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (mean, std))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalizes a (3, H, W) float32 image in place and returns it.
+        """Normalizes a (3, H, W) float32 image, or a batch of them, in place and returns it.
 
         Raises:
             Mismatch: if the image is not floating-point.
         """
         if not image.is_floating_point():
             raise Mismatch(f'Normalize got an image of {image.dtype}', todo="put dict(type='ToFloat') before it")
-        return image.sub_(self.mean).div_(self.std)
+        mean, std = (values.to(image.device, non_blocking=True) for values in (self.mean, self.std))
+        return image.sub_(mean).div_(std)
 
 
 class RandomErasing(v2.RandomErasing):

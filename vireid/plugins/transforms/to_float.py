@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 
 class ToFloat(nn.Module):
-    """Converts a (3, H, W) uint8 image in 0..255 to a new float32 image in 0..1."""
+    """Converts a (3, H, W) uint8 image in 0..255, or a batch of them, to a new float32 image in 0..1."""
+
+    whole_batch = True
 
     def forward(self, image: Tensor) -> Tensor:
         return image.to(torch.float32, copy=True).div_(255)
