@@ -1,10 +1,12 @@
-"""Qdrant: a server that is away, foreign folders and collections, keys and consent."""
+"""Qdrant: a server that fails or finds too few, foreign folders and collections, keys and consent."""
 
 from __future__ import annotations
 
+import json
 import pickle
 import socket
 import sqlite3
+import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 import qdrant_client
 
 from tests.plugins.indexes.conftest import LENGTH, NONE
-from vireid.errors import DamagedFile, InUse, Mismatch, NotReady, Unavailable, UnknownKey, UnsafeFile
+from vireid.errors import DamagedFile, InUse, Mismatch, NotReady, Unavailable, UnknownKey, UnsafeFile, WrongValue
 from vireid.plugins.indexes import qdrant
 from vireid.search.building import _take_up
 from vireid.search.entries import Entries, Entry, Where
@@ -69,7 +71,7 @@ def entries(gallery, tmp_path):
     return table
 
 
-@pytest.mark.filterwarnings('ignore:Payload indexes have no effect')
+@pytest.mark.filterwarnings('ignore:Payload indexes have no effect', 'ignore:Local mode performs exact')
 def test_a_server_that_stops_in_the_middle_is_told_and_the_next_update_goes_on(
     server, entries, gallery, make, tmp_path, monkeypatch
 ):
@@ -99,6 +101,131 @@ def test_no_server_at_the_address(make, gallery):
             make('Qdrant', url=url).update(gallery.vectors, gallery.live, [], NONE)
 
 
+@pytest.fixture
+def answering():
+    """Starts a server that gives all requests the same answer, in a thread."""
+    listening = socket.create_server(('127.0.0.1', 0))
+
+    def start(answer: str) -> str:
+        def serve() -> None:
+            while True:
+                try:
+                    asked, _ = listening.accept()
+                except OSError:  # the test is over
+                    return
+                with asked:
+                    asked.recv(2**16)
+                    asked.sendall(answer.encode())
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f'http://127.0.0.1:{listening.getsockname()[1]}'
+
+    yield start
+    listening.close()
+
+
+@pytest.mark.parametrize(
+    ('status', 'body', 'reason', 'todo'),
+    [
+        ('401 Unauthorized', 'Invalid API key or JWT', '401 Unauthorized', 'VIREID_QDRANT_KEY'),
+        ('403 Forbidden', '{"status": {"error": "Forbidden: no access"}}', '403 Forbidden', 'VIREID_QDRANT_KEY'),
+        ('500 Internal Server Error', '{"status": {"error": "disk is full"}}', '500 .*: disk is full', 'server'),
+        ('429 Too Many Requests\r\nRetry-After: 3', '{"status": {"error": "slower"}}', '429 Too Many', 'wait'),
+        ('429 Too Many Requests\r\nRetry-After: soon', 'slower', '429 Too Many', 'wait'),
+        ('502 Bad Gateway', '<html>Bad Gateway</html>', '502 Bad Gateway', 'index.url'),
+        ('200 OK', '<html>Log in</html>', 'not that of a Qdrant server', 'index.url'),
+        ('200 OK', '{"result": [1, 2]}', 'not that of a Qdrant server', 'index.url'),
+        ('200 OK\r\nContent-Length: 99', '{"result"', '', 'start the server'),
+    ],
+)
+def test_an_answer_that_is_an_error_or_not_of_qdrant(answering, make, gallery, status, body, reason, todo):
+    length = '' if 'Length' in status else f'Content-Length: {len(body)}\r\n'
+    url = answering(f'HTTP/1.1 {status}\r\n{length}\r\n{body}')
+    index = make('Qdrant', url=url)
+    for run in (
+        lambda: index.update(gallery.vectors, gallery.live, [], NONE),
+        lambda: index.search(gallery.vectors, gallery.vectors[:1].astype(np.float32), 3, None, Where()),
+    ):
+        with pytest.raises(Unavailable, match=f'{url} .*{reason}') as caught:
+            run()
+        assert todo in caught.value.todo
+        assert 'repeat the command' in caught.value.todo
+
+
+def test_a_server_that_hangs(make, gallery, monkeypatch):
+    monkeypatch.setattr(qdrant, 'TIMEOUT', 1)
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        url = f'http://127.0.0.1:{silent.getsockname()[1]}'
+        with pytest.raises(Unavailable, match=f'{url} .*timed out'):
+            make('Qdrant', url=url).update(gallery.vectors, gallery.live, [], NONE)
+
+
+def test_a_key_that_http_cannot_send_is_not_shown(server, make, gallery, monkeypatch):
+    monkeypatch.setenv('VIREID_QDRANT_KEY', 'sec\nret')
+    with pytest.raises(WrongValue, match='VIREID_QDRANT_KEY') as caught:
+        make('Qdrant', url=URL).update(gallery.vectors, gallery.live, [], NONE)
+    assert 'ret' not in str(caught.value)
+    monkeypatch.setenv('VIREID_QDRANT_KEY', 'secret\n')  # as in a file of keys
+    make('Qdrant', url=URL).update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)
+    assert server.asked[-1]['api_key'] == 'secret'
+
+
+@pytest.mark.parametrize('name', ['..', 'a/b', 'a\\b', 'a\nb', 'a' * 256])
+def test_names_that_qdrant_refuses(make, name):
+    with pytest.raises(WrongValue, match='collection'):
+        make('Qdrant', collection=name)
+
+
+@pytest.mark.filterwarnings('ignore:Payload indexes have no effect', 'ignore:Local mode performs exact')
+def test_an_update_that_stopped_before_the_fields_were_indexed(server, make, gallery):
+    index = make('Qdrant', url=URL)
+    params = qdrant_client.models.VectorParams(size=LENGTH, distance='Dot')
+    server.points.create_collection(index.collection, vectors_config=params)
+    index.update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)
+    assert server.calls.count('create_payload_index') == 3
+
+
+@pytest.mark.filterwarnings('ignore:Payload indexes have no effect', 'ignore:Local mode performs exact')
+def test_long_embeddings_are_sent_in_requests_that_qdrant_accepts(server, make, gallery, monkeypatch):
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    longest = max(len(json.dumps(value)) for value in every[np.isfinite(every)].astype(np.float32).tolist())
+    assert (longest + 2) * qdrant.VALUES < 32 * 2**20  # with a comma and a space
+    monkeypatch.setattr(qdrant, 'VALUES', 3 * LENGTH + 1)
+    make('Qdrant', url=URL).update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)
+    assert server.calls.count('upsert') == 14  # three at a time
+
+
+@pytest.mark.filterwarnings('ignore:Payload indexes have no effect', 'ignore:Local mode performs exact')
+def test_what_the_graph_does_not_find_is_searched_exactly(server, make, gallery, monkeypatch):
+    index, asked, real = make('Qdrant', url=URL), [], server.points.query_batch_points
+
+    def graph(name, requests):
+        asked.append([(request.params.exact, request.params.hnsw_ef) for request in requests])
+        answers = real(name, requests)
+        if not requests[0].params.exact:
+            answers[1].points = answers[1].points[:1]
+        return answers
+
+    monkeypatch.setattr(server.points, 'query_batch_points', graph)
+    index.update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)
+    queries = gallery.vectors[:3].astype(np.float32)
+    _, few = index.search(gallery.vectors, queries, 5, None, Where())
+    monkeypatch.setattr(qdrant, 'FEW', 39)
+    _, many = index.search(gallery.vectors, queries, 5, None, Where())
+    assert asked == [[(True, None)] * 3, [(False, 512)] * 3, [(True, None)]]
+    assert many.tolist() == few.tolist() == np.argsort(-queries @ gallery.vectors.T, axis=1)[:, :5].tolist()
+
+
+@pytest.mark.filterwarnings('ignore:Local mode performs exact')
+def test_a_collection_without_the_images_is_told(server, make, gallery):
+    index = make('Qdrant', url=URL)
+    params = qdrant_client.models.VectorParams(size=LENGTH, distance='Dot')
+    server.points.create_collection(index.collection, vectors_config=params)
+    with pytest.raises(NotReady, match=f'{URL} has none') as caught:
+        index.search(gallery.vectors, gallery.vectors[:1].astype(np.float32), 3, None, Where())
+    assert 'vireid index' in caught.value.todo
+
+
 def test_the_key_comes_from_the_environment_only(server, make, gallery, monkeypatch):
     with pytest.raises(UnknownKey, match='key'):
         make('Qdrant', url=URL, key='secret')
@@ -107,7 +234,7 @@ def test_the_key_comes_from_the_environment_only(server, make, gallery, monkeypa
     assert [(options['url'], options['api_key']) for options in server.asked] == [(URL, 'secret')]
 
 
-@pytest.mark.filterwarnings('ignore:Payload indexes have no effect')
+@pytest.mark.filterwarnings('ignore:Payload indexes have no effect', 'ignore:Local mode performs exact')
 def test_points_have_the_camera_the_modality_and_the_time(server, make, gallery):
     index = make('Qdrant', url=URL, collection='station')
     index.update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)

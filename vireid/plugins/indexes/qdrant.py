@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import pickle
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,22 +17,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from vireid.boundary.reading import reads
 from vireid.errors import InUse, Mismatch, MissingPackage, NotReady, Unavailable, WrongValue
 
 KEY = 'VIREID_QDRANT_KEY'
 FOLDER, STORAGE = 'qdrant', 'storage.sqlite'
+FIELDS = {'camera': 'keyword', 'modality': 'keyword', 'time': 'float'}
 UPSERT, QUERIES, SCROLL = 256, 64, 10_000  # points, queries and numbers per request
+VALUES = 2**20  # of embeddings per request: at most 26 MB of text, and Qdrant accepts 32
+FEW = 50_000  # with at most this many images to choose from, an exact search is as fast as one in Qdrant's graph
+EFFORT = 512  # candidates of a search in the graph; Qdrant's default of 100 misses many
+MORE = 10  # candidates besides: Qdrant rounds queries to float16
+TIMEOUT = 60  # seconds of a request
+REPEAT = 'repeat the command: vireid index continues where it stopped'
+ELSEWHERE = f'check the address, which --cfg-options index.url=... of vireid index sets; then {REPEAT}'
+WAIT = 'wait until no other process uses it, and repeat the command'
+_NAME = re.compile(r'(?!\.{1,2}$)[^<>:"/\\|?*\x00-\x1f]{1,255}')
 _LOCAL = threading.Lock()  # Qdrant lets one user at a time open a local folder
 
 
 class Qdrant:
-    """Approximate search by Qdrant, whose server may have several machines and serve several programs.
+    """Search by Qdrant, whose server may have several machines and serve several programs.
 
     Needs `pip install 'vireid[qdrant]'`. Each image is a point: its number, its embedding, and a payload `modality`,
     `camera` and `time` (seconds since 1970 as if local time were UTC). Qdrant applies the filters. The similarities
-    are computed from the file of embeddings, so they are those of `Exact`.
+    are computed from the file of embeddings, so they are those of `Exact`. With up to 50,000 images to choose from,
+    Qdrant compares all of them; with more, it follows its graph of neighbors and may miss some.
 
     The key of a server comes from the environment variable VIREID_QDRANT_KEY only.
 
@@ -42,7 +56,7 @@ class Qdrant:
         collection: name of the collection; by default one that is derived from the folder.
 
     Raises:
-        VireidError: if qdrant-client is not installed, or the address is invalid.
+        VireidError: if qdrant-client is not installed, or the address or the name is invalid.
     """
 
     def __init__(self, folder: Path, length: int, url: str | None = None, collection: str | None = None) -> None:
@@ -52,6 +66,8 @@ class Qdrant:
             raise MissingPackage('qdrant-client is not installed', todo="pip install 'vireid[qdrant]'") from error
         if url is not None and not url.startswith(('http://', 'https://')):
             raise WrongValue(f'url is {url!r}', allowed='an address such as http://localhost:6333')
+        if collection and not _NAME.fullmatch(collection):
+            raise WrongValue(f'collection is {collection!r}', allowed='a name without any of < > : " / \\ | ? *')
         self._qdrant, self._models = qdrant_client, qdrant_client.models
         self.folder, self.length, self.url = folder, length, url
         own = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16] if url else 'images'
@@ -70,13 +86,13 @@ class Qdrant:
                     size=self.length, distance=models.Distance.DOT, datatype=models.Datatype.FLOAT16
                 )
                 client.create_collection(self.collection, vectors_config=params)
-                fields = {'camera': 'keyword', 'modality': 'keyword', 'time': 'float'} if self.url else {}
-                for name, kind in fields.items():
-                    client.create_payload_index(self.collection, name, field_schema=models.PayloadSchemaType(kind))
-            self._require_length(client)
+            fields = FIELDS.keys() - self._require_length(client).payload_schema if self.url else ()
+            for name in sorted(fields):  # those of an interrupted update too
+                client.create_payload_index(self.collection, name, field_schema=models.PayloadSchemaType(FIELDS[name]))
             self._delete(client, removed)
-            for start in range(0, len(changed), UPSERT):
-                part = changed[start : start + UPSERT]
+            step = self._at_once(UPSERT)
+            for start in range(0, len(changed), step):
+                part = changed[start : start + step]
                 rows = [int(entry.row) for entry in part]
                 batch = models.Batch(
                     ids=rows, vectors=vectors[rows].astype(np.float32).tolist(), payloads=[_payload(e) for e in part]
@@ -102,30 +118,47 @@ class Qdrant:
         Raises:
             VireidError: if the server cannot be reached, or does not have the images.
         """
-        models = self._models
-        top = min(top, len(vectors) if rows is None else len(rows))
-        scores = np.full((len(queries), top), -np.inf, dtype=np.float32)
+        total = len(vectors) if rows is None else len(rows)
+        scores = np.full((len(queries), min(top, total)), -np.inf, dtype=np.float32)
         numbers = np.full(scores.shape, -1)
-        condition = self._condition(where)
+        condition, short = self._condition(where), np.arange(len(queries))
         with self._client() as client:
             if not client.collection_exists(self.collection):
                 raise NotReady(f'{self._place()} does not exist', todo='repeat vireid index')
             self._require_length(client)
-            for start in range(0, len(queries), QUERIES):
-                requests = [
-                    models.QueryRequest(query=query.tolist(), filter=condition, limit=top)
-                    for query in queries[start : start + QUERIES]
-                ]
-                answers = client.query_batch_points(self.collection, requests=requests)
-                for place, answer in enumerate(answers, start):
-                    hits = np.array([point.id for point in answer.points], dtype=np.int64)
+            for exact in (True,) if total <= FEW else (False, True):  # the graph finds too few with some filters
+                for place, hits in self._candidates(client, queries, short, condition, scores.shape[1], exact):
                     # what changed since the last update may be filtered wrongly
                     hits = hits[(hits >= 0) & (hits < len(vectors))]
                     hits = np.sort(hits if rows is None else hits[np.isin(hits, rows)])
                     similarity = vectors[hits].astype(np.float32) @ queries[place]
-                    order = np.argsort(-similarity, kind='stable')
+                    order = np.argsort(-similarity, kind='stable')[: scores.shape[1]]
                     scores[place, : len(order)], numbers[place, : len(order)] = similarity[order], hits[order]
+                short = np.flatnonzero((numbers < 0).any(axis=1))
+        if numbers.size and (numbers < 0).all():
+            raise NotReady(f'{self._place()} has none of the images to search', todo='repeat vireid index')
         return scores, numbers
+
+    def _candidates(
+        self, client: Any, queries: np.ndarray, places: np.ndarray, condition: Any, top: int, exact: bool
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields the place of each query and the numbers of the images that Qdrant finds."""
+        models, step = self._models, self._at_once(QUERIES)
+        effort = {'exact': True} if exact else {'hnsw_ef': max(EFFORT, 2 * top)}
+        params = models.SearchParams(**effort) if self.url else None  # local mode is always exact
+        for start in range(0, len(places), step):
+            part = places[start : start + step].tolist()
+            requests = [
+                models.QueryRequest(query=queries[place].tolist(), filter=condition, limit=top + MORE, params=params)
+                for place in part
+            ]
+            answers = client.query_batch_points(self.collection, requests=requests)
+            for place, answer in zip(part, answers, strict=True):
+                yield place, np.array([point.id for point in answer.points], dtype=np.int64)
+
+    def _at_once(self, most: int) -> int:
+        """Returns how many embeddings fit into a request."""
+        return max(1, min(most, VALUES // self.length))
 
     def _condition(self, where: Any) -> Any:
         """Returns a filter in Qdrant's terms, None for all images."""
@@ -156,13 +189,16 @@ class Qdrant:
             if offset is None:
                 return np.array(numbers, dtype=np.int64)
 
-    def _require_length(self, client: Any) -> None:
-        params = client.get_collection(self.collection).config.params.vectors
+    def _require_length(self, client: Any) -> Any:
+        """Returns what Qdrant knows about the collection."""
+        about = client.get_collection(self.collection)
+        params = about.config.params.vectors
         if not isinstance(params, self._models.VectorParams) or params.size != self.length:
             raise Mismatch(
                 f'{self._place()} does not have embeddings of length {self.length}',
                 todo='use another collection: vireid index ... --cfg-options index.collection=NAME',
             )
+        return about
 
     def _place(self) -> str:
         return f'the Qdrant collection {self.collection} at {self.url or self.folder / FOLDER}'
@@ -170,12 +206,15 @@ class Qdrant:
     @contextmanager
     def _client(self) -> Iterator[Any]:
         """Opens Qdrant for some requests."""
+        from qdrant_client.common.client_exceptions import QdrantException
         from qdrant_client.http.exceptions import ApiException
 
+        key = _key() if self.url else None
         try:
             if self.url:
-                key = os.environ.get(KEY)
-                client = self._qdrant.QdrantClient(url=self.url, api_key=key, check_compatibility=False, timeout=60)
+                client = self._qdrant.QdrantClient(
+                    url=self.url, api_key=key, check_compatibility=False, timeout=TIMEOUT
+                )
                 with closing(client):
                     yield client
                 return
@@ -186,13 +225,44 @@ class Qdrant:
                         require_points(path)
                 with closing(self._qdrant.QdrantClient(path=str(self.folder / FOLDER))) as client:
                     yield client
-        except (ApiException, OSError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()
+        except (ApiException, QdrantException, OSError, RuntimeError, ValueError) as error:
+            reason, todo = _explain(error) if self.url else (str(error), WAIT)
+            first = (reason.strip() or type(error).__name__).splitlines()[0]
             raise (Unavailable if self.url else InUse)(
-                f'{self._place()} cannot be used: {reason[0][:200] if reason else type(error).__name__}',
-                todo=f'start the server, or set its key in {KEY}; then repeat the command: vireid index continues '
-                'where it stopped' if self.url else 'wait until no other process uses it, and repeat the command',
-            ) from error  # fmt: skip
+                f'{self._place()} cannot be used: {first[:200]}', todo=todo
+            ) from error
+
+
+def _key() -> str | None:
+    """Returns the key of the server.
+
+    Raises:
+        WrongValue: if HTTP cannot send it; the error of httpx would show it.
+    """
+    key = os.environ.get(KEY, '').strip()
+    if not (key.isascii() and key.isprintable()):
+        raise WrongValue(f'the key in {KEY} has unusual characters', allowed='printable ASCII characters')
+    return key or None
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """Returns why a request to a server failed, in its words if there are any, and what to do."""
+    from qdrant_client.common.client_exceptions import QdrantException
+    from qdrant_client.http.exceptions import UnexpectedResponse
+
+    if isinstance(error, QdrantException) or getattr(error, 'status_code', None) == 429:
+        return 'the server answers 429 Too Many Requests', f'wait a minute, and {REPEAT}'
+    if isinstance(getattr(error, 'source', error), (ValidationError, json.JSONDecodeError, UnicodeDecodeError)):
+        return 'the answer is not that of a Qdrant server', ELSEWHERE
+    if not isinstance(error, UnexpectedResponse):
+        return str(error), f'start the server, and {REPEAT}'
+    answer = f'the server answers {error.status_code} {error.reason_phrase}'
+    if error.status_code in (401, 403):
+        return answer, f'set the right key in {KEY}, and {REPEAT}'
+    try:
+        return f'{answer}: {error.structured()["status"]["error"]}', f'correct this on the server, and {REPEAT}'
+    except (KeyError, TypeError, ValueError):
+        return answer, ELSEWHERE
 
 
 def _payload(entry: Any) -> dict[str, Any]:
