@@ -236,8 +236,11 @@ def test_the_key_comes_from_the_environment_only(server, make, gallery, monkeypa
 
 @pytest.mark.filterwarnings('ignore:Payload indexes have no effect', 'ignore:Local mode performs exact')
 def test_points_have_the_camera_the_modality_and_the_time(server, make, gallery):
-    index = make('Qdrant', url=URL, collection='station')
-    index.update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)
+    index, shown = make('Qdrant', url=URL, collection='station'), []
+    index.update(
+        gallery.vectors, gallery.live, list(gallery.images.values()), NONE, lambda *counts: shown.append(counts)
+    )
+    assert shown == [(40, 40)]
     assert server.calls.count('create_payload_index') == 3
     (seven, eight), _ = server.points.scroll('station', limit=2, offset=7)
     assert seven.payload == {'modality': 'infrared', 'camera': '2'}

@@ -10,7 +10,7 @@ import pickle
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +73,10 @@ class Qdrant:
         own = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16] if url else 'images'
         self.collection = collection or f'vireid_{own}'
 
-    def update(self, vectors: np.ndarray, live: np.ndarray, changed: Sequence[Any], removed: np.ndarray) -> None:
+    def update(
+        self, vectors: np.ndarray, live: np.ndarray, changed: Sequence[Any], removed: np.ndarray,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:  # fmt: skip
         """Sends the changes; repeating this has no effect.
 
         Raises:
@@ -98,6 +101,7 @@ class Qdrant:
                     ids=rows, vectors=vectors[rows].astype(np.float32).tolist(), payloads=[_payload(e) for e in part]
                 )
                 client.upsert(self.collection, points=batch, wait=True)
+                on_progress(start + len(part), len(changed))
             count = client.count(self.collection, exact=True).count
             if count != len(live):
                 known = self._numbers(client)
