@@ -42,7 +42,7 @@ def read_hdf5(file: BinaryIO, variable: str, room: Room) -> Any:
     except ModuleNotFoundError as error:
         raise MissingPackage(
             f'{room.path} is a MATLAB 7.3 file, and the package h5py is not installed',
-            todo="pip install 'vireid[matlab]', or write it in MATLAB with save(..., '-v7')",
+            todo='pip install "vireid[matlab]", or write it in MATLAB with save(..., \'-v7\')',
         ) from error
 
     def plain(dataset: Any, depth: int) -> Any:

@@ -239,7 +239,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     except ImportError as error:
         raise MissingPackage(
             f'weights {str(path)!r} cannot be read: safetensors is not installed',
-            todo="pip install 'vireid[timm]', or give a file that torch.save wrote",
+            todo='pip install "vireid[timm]", or give a file that torch.save wrote',
         ) from error
     require_modest_header(path)
     return load_file(path)

@@ -1,4 +1,4 @@
-"""Export a trained model as weights with a model card, or as ONNX (needs `pip install 'vireid[export]'`)."""
+"""Export a trained model as weights with a model card, or as ONNX (needs `pip install "vireid[export]"`)."""
 
 from __future__ import annotations
 

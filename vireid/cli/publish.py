@@ -1,7 +1,7 @@
 """Publish finished runs of one config: weights, model card, config, metrics with intervals, and checksums.
 
 The weights are those of the lowest seed. Names of people, files and machines are left out, and so are the vectors that
-a classifier has for each training identity (needs `pip install 'vireid[export]'`).
+a classifier has for each training identity (needs `pip install "vireid[export]"`).
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def read_release(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         from safetensors import safe_open
     except ImportError as error:
-        raise MissingPackage('safetensors is not installed', todo="pip install 'vireid[export]'") from error
+        raise MissingPackage('safetensors is not installed', todo='pip install "vireid[export]"') from error
     require_modest_header(path)
     with safe_open(path, 'pt') as file:
         about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

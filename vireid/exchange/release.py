@@ -178,7 +178,7 @@ def _import(*modules: str) -> list[ModuleType]:
     try:
         return [import_module(module) for module in modules]
     except ImportError as error:
-        raise MissingPackage(f'{error.name} is not installed', todo="pip install 'vireid[export]'") from error
+        raise MissingPackage(f'{error.name} is not installed', todo='pip install "vireid[export]"') from error
 
 
 def plugin_files(source: Path, named: Sequence[str], plugins: Sequence[Path]) -> list[Path]:

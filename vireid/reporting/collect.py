@@ -169,7 +169,7 @@ def _points(
         near = tsne(features)
     except ImportError:
         near = np.zeros((0, 2))
-        notes.append("t-SNE needs scikit-learn: pip install 'vireid[report]'")
+        notes.append('t-SNE needs scikit-learn: pip install "vireid[report]"')
     image = np.array([shown.add(sample) for sample in chosen], dtype=np.int64)
     return {'image': image, 'pca': pca, 'explained': explained, 'tsne': near}
 

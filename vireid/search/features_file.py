@@ -58,7 +58,7 @@ def writer(path: Path) -> Callable[[BinaryIO, np.ndarray, Columns, str], None]:
     try:
         __import__(module)
     except ImportError as error:
-        raise MissingPackage(f'{path}: {module} is not installed', todo=f"pip install 'vireid[{extra}]'") from error
+        raise MissingPackage(f'{path}: {module} is not installed', todo=f'pip install "vireid[{extra}]"') from error
     return formats[suffix]
 
 

@@ -58,7 +58,7 @@ def explained_imports() -> Iterator[None]:
 
         yield
     except ImportError as error:
-        raise MissingPackage(f'{error.name} is not installed', todo="pip install 'vireid[serve]'") from error
+        raise MissingPackage(f'{error.name} is not installed', todo='pip install "vireid[serve]"') from error
 
 
 def serve(address: Address, what: str, saved: str, make_app: Callable[[Sequence[str], str | None], Any]) -> None:

@@ -168,7 +168,7 @@ def _open(path: Path) -> tuple[Any, Any]:
         import av
     except ImportError as error:
         raise MissingPackage(
-            'videos are read by PyAV, which is not installed', todo="pip install 'vireid[video]'"
+            'videos are read by PyAV, which is not installed', todo='pip install "vireid[video]"'
         ) from error
     # damage is counted, not printed; with any other level, a decoder thread that logs something waits for the
     # interpreter, and the interpreter for that thread when the decoder is closed

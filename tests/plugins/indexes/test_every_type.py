@@ -122,4 +122,4 @@ def test_a_missing_package_is_told(make, monkeypatch, kind, package, extra):
     monkeypatch.setitem(__import__('sys').modules, package, None)
     with pytest.raises(MissingPackage) as caught:
         make(kind)
-    assert caught.value.todo == f"pip install 'vireid[{extra}]'"
+    assert caught.value.todo == f'pip install "vireid[{extra}]"'

@@ -183,7 +183,7 @@ def test_without_a_package_it_says_what_to_install(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackage, match=f'MLflow .* {package}') as caught:
         MLflow()
-    assert caught.value.todo == "pip install 'vireid[mlflow]'"
+    assert caught.value.todo == 'pip install "vireid[mlflow]"'
 
 
 def test_a_server_needs_no_store_of_our_own(monkeypatch):

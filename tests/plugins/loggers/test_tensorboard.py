@@ -82,7 +82,7 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'tensorboard', None)
     with pytest.raises(MissingPackage, match=r'TensorBoard .* tensorboard') as caught:
         TensorBoard()
-    assert caught.value.todo == "pip install 'vireid[tensorboard]'"
+    assert caught.value.todo == 'pip install "vireid[tensorboard]"'
 
 
 def test_a_real_run_tells_its_validation_from_its_test(small_sysu, tmp_path, make_small):

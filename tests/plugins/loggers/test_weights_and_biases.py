@@ -142,4 +142,4 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
         patch.setitem(sys.modules, 'wandb', None)
         with pytest.raises(MissingPackage, match=r'WeightsAndBiases .* wandb') as caught:
             WeightsAndBiases()
-    assert caught.value.todo == "pip install 'vireid[wandb]'"
+    assert caught.value.todo == 'pip install "vireid[wandb]"'

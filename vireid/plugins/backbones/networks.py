@@ -42,7 +42,7 @@ def require_network(network: str, library: Library) -> None:
         VireidError: if it does not, or timm is not installed.
     """
     if library == 'timm' and find_spec('timm') is None:
-        raise MissingPackage(f'{network!r}: timm is not installed', todo="pip install 'vireid[timm]'")
+        raise MissingPackage(f'{network!r}: timm is not installed', todo='pip install "vireid[timm]"')
     if library == 'timm':
         import timm
 

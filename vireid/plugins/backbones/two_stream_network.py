@@ -55,7 +55,7 @@ class TwoStreamNetwork(TwoStreams):
 
     Args:
         network: name of the network, such as `mobilenet_v2`; for timm, optionally with the tag of its weights.
-        library: `torchvision` or `timm` (pip install 'vireid[timm]').
+        library: `torchvision` or `timm` (pip install "vireid[timm]").
         shared_from: first shared stage, 0 (everything shared) to 5 (nothing shared).
         out_stages: stages whose maps are output, among those that the network has; 3 has stride 16.
         weights: `pretrained` (torchvision's DEFAULT or timm's, downloaded once), the path of a file with weights of

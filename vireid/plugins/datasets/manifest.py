@@ -136,7 +136,7 @@ def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     except ImportError as error:
         raise MissingPackage(
             'reading Parquet files needs PyArrow, which is not installed',
-            todo="pip install 'vireid[parquet]', or use CSV",
+            todo='pip install "vireid[parquet]", or use CSV',
         ) from error
     with open_regular(path) as file:
         parquet = ParquetFile(file)

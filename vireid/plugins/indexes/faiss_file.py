@@ -164,7 +164,7 @@ def _import_faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise MissingPackage('FAISS is not installed', todo="pip install 'vireid[faiss]'") from error
+        raise MissingPackage('FAISS is not installed', todo='pip install "vireid[faiss]"') from error
     return faiss
 
 

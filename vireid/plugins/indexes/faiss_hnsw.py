@@ -14,7 +14,7 @@ from vireid.plugins.indexes.faiss_file import FaissFile
 class FaissHNSW(FaissFile):
     """Approximate search by FAISS: each image is linked to similar ones, and a search follows the links (HNSW).
 
-    Needs `pip install 'vireid[faiss]'`. Building takes longer than with `FaissIVF`, a search less. Removed images stay
+    Needs `pip install "vireid[faiss]"`. Building takes longer than with `FaissIVF`, a search less. Removed images stay
     in the graph, without a number; it is rebuilt when half of its images have changed.
 
     Args:

@@ -17,7 +17,7 @@ PER_LIST = 64  # images per list that the centers are learned from
 class FaissIVF(FaissFile):
     """Approximate search by FAISS: k-means sorts the images into lists, and a search reads the nearest lists.
 
-    Needs `pip install 'vireid[faiss]'`. The index is rebuilt when half of its images have changed.
+    Needs `pip install "vireid[faiss]"`. The index is rebuilt when half of its images have changed.
 
     Args:
         folder: the folder of the index.

@@ -41,7 +41,7 @@ _LOCAL = threading.Lock()  # Qdrant lets one user at a time open a local folder
 class Qdrant:
     """Search by Qdrant, whose server may have several machines and serve several programs.
 
-    Needs `pip install 'vireid[qdrant]'`. Each image is a point: its number, its embedding, and a payload `modality`,
+    Needs `pip install "vireid[qdrant]"`. Each image is a point: its number, its embedding, and a payload `modality`,
     `camera` and `time` (seconds since 1970 as if local time were UTC). Qdrant applies the filters. The similarities
     are computed from the file of embeddings, so they are those of `Exact`. With up to 50,000 images to choose from,
     Qdrant compares all of them; with more, it follows its graph of neighbors and may miss some.
@@ -63,7 +63,7 @@ class Qdrant:
         try:
             import qdrant_client
         except ImportError as error:
-            raise MissingPackage('qdrant-client is not installed', todo="pip install 'vireid[qdrant]'") from error
+            raise MissingPackage('qdrant-client is not installed', todo='pip install "vireid[qdrant]"') from error
         if url is not None and not url.startswith(('http://', 'https://')):
             raise WrongValue(f'url is {url!r}', allowed='an address such as http://localhost:6333')
         if collection and not _NAME.fullmatch(collection):

@@ -61,7 +61,7 @@ class Slurm:
         cluster: Literal['slurm', 'local'] = 'slurm',
     ) -> None:
         if importlib.util.find_spec('submitit') is None:
-            raise MissingPackage('the launcher slurm needs submitit', todo="pip install 'vireid[slurm]'")
+            raise MissingPackage('the launcher slurm needs submitit', todo='pip install "vireid[slurm]"')
         import submitit
 
         self._folder, self._local = Path(folder), cluster == 'local'

@@ -25,5 +25,5 @@ def import_package(package: str, logger: str, extra: str) -> Any:
         if error.name != package:  # the package exists but lacks a dependency
             raise
         raise MissingPackage(
-            f'the logger {logger} needs the package {package}', todo=f"pip install 'vireid[{extra}]'"
+            f'the logger {logger} needs the package {package}', todo=f'pip install "vireid[{extra}]"'
         ) from error

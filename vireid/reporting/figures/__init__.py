@@ -91,7 +91,7 @@ def require_matplotlib() -> None:
         MissingPackage: if it is not.
     """
     if importlib.util.find_spec('matplotlib') is None:
-        raise MissingPackage('figures need matplotlib', todo="pip install 'vireid[report]'")
+        raise MissingPackage('figures need matplotlib', todo='pip install "vireid[report]"')
 
 
 def _import_matplotlib() -> None:
