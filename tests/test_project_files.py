@@ -117,3 +117,8 @@ def test_ci_runs_all_tests_the_lint_and_the_site() -> None:
     ]
     assert 'set -euo pipefail' in lines
     assert os.access(ROOT / '.ci/run', os.X_OK)
+
+
+def test_benchmarks_are_described():
+    described = (ROOT / 'benchmarks/README.md').read_text()
+    assert [path.name for path in (ROOT / 'benchmarks').glob('*.py') if path.name not in described] == []
