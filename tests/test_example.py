@@ -81,4 +81,4 @@ assert pytest.main(['-q', '-p', 'no:cacheprovider', {str(source / 'tests')!r}]) 
     assert gone.returncode == 0, gone.stderr
     assert "no package 'vireid-gated-fusion' provides configs" in gone.stderr
     assert 'requires: the package vireid-gated-fusion is not installed' in gone.stderr
-    assert "pip install 'vireid-gated-fusion>=0.1'" in gone.stderr
+    assert 'pip install "vireid-gated-fusion>=0.1"' in gone.stderr

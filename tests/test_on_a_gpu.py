@@ -293,7 +293,7 @@ def test_images_sent_as_uint8_become_float_on_the_gpu_without_waiting(gpu):
         with gpu.mode:
             setattr(chain.transforms[1], values, gpu.mode.from_tensor(getattr(chain.transforms[1], values)))
     with gpu.recorded() as waits:
-        finished = OnDevice(fabric_of('32-true'), {'': chain}, 0)(batch).images[VISIBLE]
+        finished = OnDevice(fabric_of('32-true'), chain, 0)(batch).images[VISIBLE]
     assert (finished.device, finished.dtype, finished.shape, waits) == (GPU, torch.float32, images.shape, set())
 
 

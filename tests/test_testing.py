@@ -272,6 +272,15 @@ class TimeCrop:
         return image[:, self.calls :]
 
 
+class OneFlip:
+    """A transform that takes batches, but draws one random number for all images."""
+
+    whole_batch = True
+
+    def __call__(self, image: Any) -> Any:
+        return image.flip(-1) if torch.rand(()) < 0.5 else image
+
+
 class SameBatches:
     def __init__(self, samples: Any, seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.samples = samples
@@ -421,6 +430,7 @@ class Stateless(Forgetful):
         ('launchers', Successful, r'\[0, 0\] .*0 and 3'),
         ('heads', FlatLogits, "'global' .*[(]16, 5[)], .*[(]16, 4[)]"),
         ('transforms', TimeCrop, 'seed .*image'),
+        ('transforms', OneFlip, 'whole_batch'),
         ('samplers', SameBatches, 'epoch .*batches'),
         ('rerankers', Vector, '[(]7,[)]'),
     ],

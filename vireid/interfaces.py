@@ -205,7 +205,7 @@ class Transform(Interface):
     """Maps an image to an image; the call may have a `modality` argument."""
 
     defaults = ('size',)
-    whole_batch = May(False, 'whether it may get (B, 3, H, W) images on any device, and treats all alike')
+    whole_batch = May(False, 'whether it also accepts (B, 3, H, W) images, on any device, and treats all of them alike')
 
 
 class Step(Interface):
@@ -267,7 +267,7 @@ class Index(Interface):
 
         `vectors` is (N, D) float16 of norm 1; `live` are the numbers in use; `changed` are the new entries, with `row`,
         `modality`, `camera` and `time`; `removed` are numbers that are no longer in use. An index that takes long may
-        name a fifth argument `on_progress`, a function of the number of images that are done and of all.
+        have a fifth argument `on_progress`, and call it with the number of images done and their total.
         """
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from vireid.boundary import checkpoint
 from vireid.core.config.transform_chain import TransformChain
 from vireid.core.data.images import decoder
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress
-from vireid.errors import OutOfMemory, WrongValue
+from vireid.errors import OutOfMemory, VireidError, WrongValue
 from vireid.launch.launch import build_batches, prepare
 from vireid.launch.on_device import OnDevice
 from vireid.launch.preflight import preflight
@@ -55,7 +55,7 @@ def random_erasing(rank=0, count=8, seed=0, step=3, p=0.5):
     chain = TransformChain([ToFloat(), RandomErasing(p=p)], 'images.train', first=4)
     batch = Batch({m: torch.full((count, 3, 16, 8), 255, dtype=torch.uint8) for m in MODALITIES}, {})
     batch.progress = Progress(0, step, 10, 100)
-    images = OnDevice(fabric(rank), {'': chain}, seed)(batch).images
+    images = OnDevice(fabric(rank), chain, seed)(batch).images
     return {modality: (own == 0).all(dim=1) for modality, own in images.items()}
 
 
@@ -83,6 +83,13 @@ def test_views_are_finished_too(first_batch):
     assert not torch.equal(visible[:, 0], visible[:, 1])
 
 
+def test_transforms_of_a_view_get_the_modality_that_it_shows(first_batch):
+    marked = {'type': 'PerModality', 'visible': listed(['ChannelExchange'])}
+    views = {'gray': {'of': VISIBLE, 'train': [*listed(PLAIN), marked]}}
+    gray = first_batch(on_device=True, views=views).images['gray']
+    assert all(torch.equal(channel, image[0]) for image in gray for channel in image)
+
+
 def test_random_numbers_are_a_function_of_the_seed_the_step_and_the_position():
     ours = random_erasing()
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()
@@ -94,6 +101,16 @@ def test_random_numbers_are_a_function_of_the_seed_the_step_and_the_position():
         assert not torch.equal(ours[VISIBLE], other[VISIBLE])
     assert not torch.equal(ours[VISIBLE], ours[INFRARED])
     assert len({tuple(map(tuple, image.tolist())) for image in random_erasing(p=1.0)[VISIBLE]}) == 8
+
+
+def test_random_numbers_of_the_device_are_too(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, 'manual_seed_all', seeds.append)
+    for step in (3, 4, 3):
+        random_erasing(step=step)
+    third, fourth, again = seeds[:16], seeds[16:32], seeds[32:]
+    assert third == again
+    assert len({*third, *fourth}) == 32
 
 
 def test_several_processes_erase_what_one_would():
@@ -119,7 +136,7 @@ def test_epochs_of_a_transform_hold_on_the_device():
     for epoch in (1, 2):
         batch = Batch({VISIBLE: torch.full((2, 3, 16, 8), 255, dtype=torch.uint8)}, {})
         batch.progress = Progress(epoch, 10 * epoch, 10, 100)
-        images[epoch] = OnDevice(fabric(), {'': chain}, 0)(batch).images[VISIBLE]
+        images[epoch] = OnDevice(fabric(), chain, 0)(batch).images[VISIBLE]
     assert (images[1] == 1).all()
     assert (images[2] == 0).any()
 
@@ -150,9 +167,27 @@ def test_a_transform_that_only_a_cpu_can_run():
         raise TypeError("can't convert cuda:0 device type tensor to numpy")
 
     chain = TransformChain([ToFloat(), equalize], 'images.train', first=4)
-    with pytest.raises(WrongValue, match=r'images\.train\.5: function fails .*to numpy') as caught:
-        OnDevice(fabric(), {'': chain}, 0)(Batch({VISIBLE: torch.zeros(2, 3, 4, 4, dtype=torch.uint8)}, {}))
+    with pytest.raises(WrongValue, match=r'images\.train\.5: function .*numpy') as caught:
+        OnDevice(fabric(), chain, 0)(Batch({VISIBLE: torch.zeros(2, 3, 4, 4, dtype=torch.uint8)}, {}))
     assert 'before ToFloat' in caught.value.todo
+
+
+def test_a_wrong_transform_is_told_once(make_tiny, small_sysu):
+    flip = {'type': 'RandomHorizontalFlip', 'p': 2}
+    experiment = with_images(make_tiny(small_sysu), train=[flip, *listed(PLAIN)], on_device=True)
+    with pytest.raises(VireidError) as caught:
+        preflight(experiment)
+    assert str(caught.value).count('images.train.0') == 1
+
+
+@pytest.mark.parametrize('text', ['MPS backend out of memory', "DefaultCPUAllocator: can't allocate memory"])
+def test_a_transform_without_memory(text):
+    def enlarge(image):
+        raise RuntimeError(text)
+
+    chain = TransformChain([ToFloat(), enlarge])
+    with pytest.raises(OutOfMemory, match=r'\bcpu\b'):
+        OnDevice(fabric(), chain, 0)(Batch({VISIBLE: torch.zeros(2, 3, 4, 4, dtype=torch.uint8)}, {}))
 
 
 def test_a_device_without_memory():
@@ -161,11 +196,11 @@ def test_a_device_without_memory():
 
     gpu = SimpleNamespace(device=torch.device('cuda', 0), global_rank=0, to_device=move)
     with pytest.raises(OutOfMemory, match=r'cuda:0 .*2\.00 GiB') as caught:
-        OnDevice(gpu, {'': TransformChain([ToFloat()])}, 0)(Batch({VISIBLE: torch.zeros(2, 3, 4, 4)}, {}))
+        OnDevice(gpu, TransformChain([ToFloat()]), 0)(Batch({VISIBLE: torch.zeros(2, 3, 4, 4)}, {}))
     assert 'images.size' in caught.value.todo
 
 
 def test_a_real_fabric():
     batch = Batch({VISIBLE: torch.full((2, 3, 4, 4), 51, dtype=torch.uint8)}, {VISIBLE: torch.tensor([0, 1])})
-    finished = OnDevice(Fabric(accelerator='cpu'), {'': TransformChain([ToFloat()])}, 0)(batch)
+    finished = OnDevice(Fabric(accelerator='cpu'), TransformChain([ToFloat()]), 0)(batch)
     assert torch.equal(finished.images[VISIBLE], torch.full((2, 3, 4, 4), 0.2))

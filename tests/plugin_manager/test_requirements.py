@@ -23,8 +23,8 @@ def test_what_is_there_in_the_right_version_is_fine():
 @pytest.mark.parametrize(
     ('requirement', 'kind', 'facts'),
     [
-        ('no-such-package-here>=0.1', MissingPackage, ["pip install 'no-such-package-here>=0.1'"]),
-        ('numpy>=1000', MissingPackage, ['numpy is ', 'allowed: >=1000', "pip install 'numpy>=1000'"]),
+        ('no-such-package-here>=0.1', MissingPackage, ['pip install "no-such-package-here>=0.1"']),
+        ('numpy>=1000', MissingPackage, ['numpy is ', 'allowed: >=1000', 'pip install "numpy>=1000"']),
         ('not a requirement', WrongValue, ["'not a requirement'", 'vireid-x>=0.1']),
     ],
 )
@@ -55,7 +55,13 @@ def test_it_comes_before_all_other_errors_and_all_at_once():
 def test_what_this_machine_does_not_need_is_not_asked_for():
     assert require(["no-such-package; python_version < '2'"], []) == []
     (problem,) = require(["no-such-package>=1; python_version > '2'"], [])
-    assert problem.todo == """pip install 'no-such-package>=1; python_version > '"'"'2'"'"''"""
+    assert problem.todo == """pip install "no-such-package>=1; python_version > '2'\""""
+
+
+def test_a_shell_runs_nothing_of_a_requirement():
+    text = 'no-such-package; python_version != "$(touch x)"'
+    (problem,) = require([text], [])
+    assert problem.todo == f"pip install '{text}'"
 
 
 def test_it_is_a_list_of_texts():

@@ -13,7 +13,7 @@ from vireid.core.config.transform_chain import TransformChain
 from vireid.core.types import Batch, Modality
 from vireid.errors import VireidError, WrongValue
 from vireid.interfaces import Transform
-from vireid.runtime.memory import within_memory
+from vireid.runtime.memory import is_out_of_memory, within_memory
 from vireid.runtime.randomness import preserved, reseed
 
 ON_DEVICE = 'images.on_device'
@@ -21,25 +21,32 @@ SMALLER = 'use a smaller batch (sampler.identities, visible, infrared) or smalle
 
 
 class OnDevice:
-    """Moves a batch of uint8 images to the device, and finishes them there.
+    """Moves a batch of uint8 images to the device, and applies the remaining transforms there.
 
-    Transforms that treat all images alike get the whole batch; from the first other one on, each image is transformed
-    by itself. Its random numbers are a function of (seed, step, position in the batch of all processes).
+    Transforms that treat all images alike get the whole batch. From the first other transform on, each image is
+    transformed by itself; its random numbers are a function of (seed, step, position in the batch of all processes).
 
     Args:
         fabric: the device, and the rank of this process.
-        chains: the remaining transforms of each additional view, and of all other modalities under ''.
+        chain: the remaining transforms.
         seed: seed of the augmentation.
+        views: additional views: for each auxiliary modality, the modality it is a view of and its remaining transforms.
     """
 
-    def __init__(self, fabric: Any, chains: Mapping[Modality, TransformChain], seed: int) -> None:
-        self._fabric, self._chains, self._seed = fabric, chains, seed
+    def __init__(
+        self,
+        fabric: Any,
+        chain: TransformChain,
+        seed: int,
+        views: Mapping[Modality, tuple[Modality, TransformChain]] | None = None,
+    ) -> None:
+        self._fabric, self._chain, self._seed, self._views = fabric, chain, seed, views or {}
 
     def __call__(self, batch: Batch) -> Batch:
         """Returns the batch on the device, with float32 images.
 
         Raises:
-            VireidError: if the device lacks memory, or cannot run a transform.
+            VireidError: if the device lacks memory, or a transform fails.
         """
         with within_memory(f'a batch of images on {self._fabric.device}', SMALLER), preserved():
             batch = self._fabric.to_device(batch)
@@ -47,18 +54,20 @@ class OnDevice:
         return batch
 
     def _finish(self, batch: Batch, modality: Modality) -> Tensor:
-        chain, images = self._chains.get(modality, self._chains['']), batch.images[modality]
+        shown, chain = self._views.get(modality, (modality, self._chain))  # transforms of a view get what it shows
+        images = batch.images[modality]
         positions = chain.active(batch.progress)
         while positions and Transform.whole_batch(chain.transforms[positions[0]]):
-            images = self._apply(chain, positions.pop(0), images, batch, modality)
+            images = self._apply(chain, positions.pop(0), images, batch, shown)
         if not positions:
             return images
         step, first = batch.progress.step if batch.progress else 0, self._fabric.global_rank * len(images)
         finished = []
         for row, image in enumerate(images):
-            reseed(self._seed, step, modality, first + row, ON_DEVICE)
+            # seeds all devices, since some transforms draw their random numbers where the image is
+            torch.manual_seed(reseed(self._seed, step, modality, first + row, ON_DEVICE))
             for position in positions:
-                image = self._apply(chain, position, image, batch, modality)
+                image = self._apply(chain, position, image, batch, shown)
             finished.append(image)
         return torch.stack(finished)
 
@@ -68,7 +77,7 @@ class OnDevice:
         try:
             return chain.apply(position, image, modality, batch.progress)
         except Exception as error:  # a transform may fail in any way
-            if isinstance(error, VireidError | torch.OutOfMemoryError):
+            if isinstance(error, VireidError) or is_out_of_memory(error):
                 raise
             place, name = f'{chain.where}.{chain.first + position}', type(chain.transforms[position]).__name__
             raise WrongValue(
@@ -81,21 +90,23 @@ class OnDevice:
 def split_transforms(
     experiment: Experiment, fabric: Any
 ) -> tuple[TransformChain, dict[str, tuple[Modality, TransformChain]], OnDevice]:
-    """Returns the training transforms and views of the loader, and what finishes their batches on the device.
+    """Returns the training transforms and views of the loader, and what completes its batches on the device.
 
     Raises:
         WrongValue: if a list of transforms has neither `ToFloat` nor another one that takes whole batches.
     """
-    main, rest = _split(experiment.build_transform('train'))
-    views, chains = dict[str, tuple[Modality, TransformChain]](), {'': rest}
-    for name, (of, chain) in experiment.build_views().items():
-        part, chains[name] = _split(chain)
-        views[name] = of, part
-    return main, views, OnDevice(fabric, chains, experiment.seed)
+    main, rest = split(experiment.build_transform('train'))
+    views = {name: (of, split(chain)) for name, (of, chain) in experiment.build_views().items()}
+    first, then = ({name: (of, parts[place]) for name, (of, parts) in views.items()} for place in (0, 1))
+    return main, first, OnDevice(fabric, rest, experiment.seed, then)
 
 
-def _split(chain: TransformChain) -> tuple[TransformChain, TransformChain]:
-    """Returns the transforms for the loader, and those for the device."""
+def split(chain: TransformChain) -> tuple[TransformChain, TransformChain]:
+    """Returns the transforms for the loader, and those for the device.
+
+    Raises:
+        WrongValue: if the list has neither `ToFloat` nor another transform that takes whole batches.
+    """
     for position, transform in enumerate(chain.transforms):
         if Transform.whole_batch(transform):
             return chain.part(0, position), chain.part(position)

@@ -28,7 +28,7 @@ from vireid.core.registry.manager import Manager
 from vireid.core.types import VISIBLE, Modality, Progress
 from vireid.errors import Mismatch, MissingFile, MissingPackage, VireidError, WrongValue, raise_all
 from vireid.interfaces import Step
-from vireid.launch.on_device import split_transforms
+from vireid.launch.on_device import split
 from vireid.launch.random_weights import SkipRandomWeights
 from vireid.launch.refit import find_refit_problems
 from vireid.runtime.randomness import preserved
@@ -148,13 +148,11 @@ def _building(
 
     attempt(experiment.build_protocol)
     attempt(experiment.build_reranker)
-    attempt(lambda: _try_transforms(experiment, experiment.build_transform('train'), experiment.images.train))
+    attempt(lambda: _try_training(experiment, experiment.build_transform('train'), experiment.images.train))
     attempt(lambda: _try_transforms(experiment, experiment.build_transform('test'), experiment.images.test))
     for name, (of, chain) in (attempt(experiment.build_views) or {}).items():
         view = experiment.images.views[name]
-        attempt(functools.partial(_try_transforms, experiment, chain, view.train, of))
-    if experiment.images.on_device:
-        attempt(lambda: split_transforms(experiment, None))
+        attempt(functools.partial(_try_training, experiment, chain, view.train, of))
     model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), retry=not wrong))
     if model is not None:
         attempt(lambda: experiment.build_similarity(model))
@@ -192,6 +190,15 @@ def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
                 todo='fix its arguments',
                 path='step.schedule',
             ) from error
+
+
+def _try_training(
+    experiment: Experiment, chain: TransformChain, configs: Sequence[Mapping[str, Any]], modality: Modality = VISIBLE
+) -> None:
+    """Applies transforms of training images to an image, and splits them if some are to run on the device."""
+    _try_transforms(experiment, chain, configs, modality)
+    if experiment.images.on_device:
+        split(chain)
 
 
 def _try_transforms(

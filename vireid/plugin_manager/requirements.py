@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +11,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from vireid.errors import MissingPackage, VireidError, WrongValue
 from vireid.plugin_manager.info import PluginInfo
+
+# without what shells replace between double quotes; cmd.exe on Windows does not understand single ones
+_PLAIN = re.compile(r'(?:[^"$`\\!%\n]|!=)+')
 
 
 def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[VireidError]:
@@ -38,7 +42,7 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
             continue
         if needed.marker is not None and not needed.marker.evaluate():
             continue  # not needed on this machine
-        install = f'pip install {shlex.quote(text)}'
+        install = f'pip install {_quoted(text)}'
         try:
             installed = version(needed.name)
         except PackageNotFoundError:
@@ -64,6 +68,10 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
                 )
             )
     return problems
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if _PLAIN.fullmatch(text) else shlex.quote(text)
 
 
 def _normal(name: str) -> str:

@@ -26,7 +26,7 @@ def within_memory(what: str, todo: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         lines = str(error).splitlines()
-        if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         # torch continues with advice on its own settings, and on CPUs begins with a place in its source code
         message = lines[0].rpartition('DefaultCPUAllocator: ')[2] if lines else 'out of memory'
@@ -34,7 +34,12 @@ def within_memory(what: str, todo: str) -> Iterator[None]:
         raise OutOfMemory(f'{what} needs more memory: {message}', todo=todo) from error
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Returns whether an error says that memory ran out."""
+    if isinstance(error, MemoryError):
+        return True
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in PHRASES)
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in PHRASES)

@@ -20,7 +20,7 @@ from vireid.core.registry.signature import names_argument, signature_of
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import compare
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
-from vireid.interfaces import Similarity
+from vireid.interfaces import Similarity, Transform
 from vireid.launcher_types import JobCommand
 from vireid.runtime.randomness import seeded
 from vireid.testing.promises import Builder, no_random_numbers, require
@@ -49,6 +49,14 @@ def _check_transform(build: Builder) -> None:
             torch.equal(*images),
             'it uses random numbers from a source other than torch, numpy or random: the same seed gives another image',
         )
+        if Transform.whole_batch(transform):
+            several = torch.stack([image.roll(shift, dims=-1) for shift in range(8)])
+            with seeded('check', 0):
+                alone = torch.stack([transform(one.clone(), **context) for one in several])
+            require(
+                torch.allclose(transform(several.clone(), **context).float(), alone.float()),
+                '`whole_batch` is True, but it transforms a batch differently from each of its images',
+            )
     if not outputs:
         raise failures[0]
     pickle.loads(pickle.dumps(transform))  # noqa: S301, pickled right here

@@ -48,7 +48,7 @@ class ImageSettings:
         views: additional views of training images, by the name of the auxiliary modality they form.
         workers: loader processes; None means 0 on the CPU, and on a GPU the number of cores minus 1, at most 8.
         on_device: send training images to the device as uint8, and apply `ToFloat` and the transforms after it there.
-            Random ones draw other numbers than in the loader, from the same distribution.
+            Random transforms draw different numbers than in the loader, from the same distribution.
         reader: config of a reader component, such as a cache; None decodes the files each time.
         on_bad_image: what to do if a training image cannot be read: `stop` the run, or `skip` it, which uses another
             image of the same identity and modality and counts it in the result. Evaluation always stops.

@@ -134,7 +134,7 @@ def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch 
             return Mismatch(
                 f'after the transforms {items[0][2].path} is {tuple(first)} and {sample.path} is {tuple(image.shape)}',
                 allowed='images of equal size in a batch',
-                todo="resize them, for example with dict(type='Resize') in images.train and images.test",
+                todo="resize them, for example with dict(type='Resize') at the start of images.train and images.test",
             )
     return Batch(
         images={m: torch.stack([image for image, _, _ in groups[m]]) for m in order},

@@ -159,7 +159,7 @@ class BatchStream:
         workers: number of loader processes.
         rank: rank of this process.
         world_size: number of processes.
-        finish: completes each batch in this process, for example on a GPU.
+        finish: completes each batch in the main process, for example on a GPU.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ UPSERT, QUERIES, SCROLL = 256, 64, 10_000  # points, queries and numbers per req
 VALUES = 2**20  # of embeddings per request: at most 26 MB of text, and Qdrant accepts 32
 FEW = 50_000  # with at most this many images to choose from, an exact search is as fast as one in Qdrant's graph
 EFFORT = 512  # candidates of a search in the graph; Qdrant's default of 100 misses many
-MORE = 10  # candidates besides: Qdrant rounds queries to float16
-TIMEOUT = 60  # seconds of a request
+MORE = 10  # additional candidates, since Qdrant rounds queries to float16
+TIMEOUT = 60  # seconds until a request fails
 REPEAT = 'repeat the command: vireid index continues where it stopped'
 ELSEWHERE = f'check the address, which --cfg-options index.url=... of vireid index sets; then {REPEAT}'
 WAIT = 'wait until no other process uses it, and repeat the command'
@@ -67,7 +67,10 @@ class Qdrant:
         if url is not None and not url.startswith(('http://', 'https://')):
             raise WrongValue(f'url is {url!r}', allowed='an address such as http://localhost:6333')
         if collection and not _NAME.fullmatch(collection):
-            raise WrongValue(f'collection is {collection!r}', allowed='a name without any of < > : " / \\ | ? *')
+            raise WrongValue(
+                f'collection is {collection!r}',
+                allowed='1 to 255 characters other than < > : " / \\ | ? * and control characters, not . or ..',
+            )
         self._qdrant, self._models = qdrant_client, qdrant_client.models
         self.folder, self.length, self.url = folder, length, url
         own = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16] if url else 'images'
@@ -89,8 +92,9 @@ class Qdrant:
                     size=self.length, distance=models.Distance.DOT, datatype=models.Datatype.FLOAT16
                 )
                 client.create_collection(self.collection, vectors_config=params)
-            fields = FIELDS.keys() - self._require_length(client).payload_schema if self.url else ()
-            for name in sorted(fields):  # those of an interrupted update too
+            about = self._require_length(client)
+            fields = FIELDS.keys() - about.payload_schema if self.url else ()
+            for name in sorted(fields):  # an interrupted update may have left some without an index
                 client.create_payload_index(self.collection, name, field_schema=models.PayloadSchemaType(FIELDS[name]))
             self._delete(client, removed)
             step = self._at_once(UPSERT)
