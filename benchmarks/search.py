@@ -102,7 +102,24 @@ def one(args: argparse.Namespace) -> None:
             seconds.append(time.perf_counter() - start)
     print(json.dumps({
         'building': building, 'seconds': min(seconds), 'before': before, 'peak': peak.most, 'numbers': numbers.tolist(),
+        'filtered': [filtered(index, vectors, queries, args.top, share) for share in args.shares],
     }))  # fmt: skip
+
+
+def filtered(index: Any, vectors: np.ndarray, queries: np.ndarray, top: int, share: float) -> str:
+    """Searches a random share of the gallery, as a filter does, and says how the index compares with `Exact`."""
+    rows = np.sort(np.random.default_rng(1).choice(len(vectors), int(share * len(vectors)), replace=False))
+    exact, _ = searched({'type': 'Exact'}, Path(tempfile.mkdtemp()), vectors)
+    found, seconds = [], []
+    for each in (exact, index):
+        for count in (len(queries), 1):
+            start = time.perf_counter()
+            found.append(each.search(vectors, queries[:count], top, rows, None)[1])
+            seconds.append(time.perf_counter() - start)
+    return (
+        f'  {share:4.0%} of the images: {seconds[2]:.3f} s (Exact {seconds[0]:.3f}), one query {seconds[3]:.4f} s '
+        f'(Exact {seconds[1]:.4f}), recall {recall(found[2], found[0]):.4f}'
+    )
 
 
 def beside_numpy(args: argparse.Namespace) -> np.ndarray:
@@ -145,6 +162,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--folder', type=Path, help='where the gallery and the indexes are written and kept')
     parser.add_argument('--types', nargs='*', default=['FaissIVF', 'FaissHNSW'], help='types besides Exact')
+    parser.add_argument('--shares', type=float, nargs='*', default=[], help='search only shares of the gallery too')
     parser.add_argument('--large', action='store_true', help='10 million x 512 with Exact, within 4 GB')
     parser.add_argument('--limit', type=float, default=0, help='GB of memory of the process, without mapped files')
     parser.add_argument('--one', help=argparse.SUPPRESS)
@@ -177,12 +195,14 @@ def main() -> None:
                 'images', 'length', 'people', 'queries', 'noise', 'top', 'repeat', 'limit', 'file',
             )]  # fmt: skip
             command = [sys.executable, __file__, '--one', json.dumps(kind), *options]
+            command += ['--shares', *map(str, args.shares)]
             got = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             found = f'{recall(np.array(got["numbers"]), right):.4f}' if right is not None else '-'
             print(
                 f'{" ".join(map(str, kind.values())):<28}{got["building"]:>9.1f}{got["seconds"]:>10.3f}{found:>8}'
                 f'{got["peak"]["all"]:>8.2f}{got["peak"]["own"]:>8.2f}{got["before"]["own"]:>12.2f}', flush=True,
             )  # fmt: skip
+            print(*got['filtered'], sep='\n', end='\n' if got['filtered'] else '', flush=True)
 
 
 if __name__ == '__main__':

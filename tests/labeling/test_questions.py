@@ -39,7 +39,7 @@ def reply(people, question, owners):
     people.apply(answer('people', named(question.rows), same=same, different=other))
 
 
-def test_the_first_candidate_is_the_surest_and_there_are_at_most_eight(scene):
+def test_the_first_candidate_is_the_surest_and_there_are_at_most_ten(scene):
     people, questions, owners = scene
     question = questions.next(people)
     sure = [candidate.certainty for candidate in question.candidates]

@@ -10,10 +10,10 @@ import numpy as np
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.labeling.people import People, Rows, TrackPair
 
-CANDIDATES = 8
+CANDIDATES = 10  # each has a key: 1 to 9, and 0
 # A confirmed group is asked about while a candidate has this certainty: if it lacks a modality, and if it has both.
 MISSING, COMPLETE = 0.05, 0.1
-DOUBTFUL = 0.5  # a proposed group is shown alone below this certainty
+DOUBTFUL = 0.4  # a proposed group is shown alone below this certainty
 SKIPS = 2  # a group that was skipped this often is not asked about again
 # What similarities mean before there are answers: the logit of "one person" is a + b * similarity, (a, b) by whether
 # the groups share a modality; chosen with benchmarks/labeling.py.

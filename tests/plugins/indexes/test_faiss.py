@@ -115,6 +115,25 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(built, gallery, monkeypatch
     assert [path.name for path in index.path.parent.iterdir()] == ['faiss.index']
 
 
+@pytest.mark.parametrize(('kind', 'arguments'), [('FaissIVF', {'probes': 4}), ('FaissHNSW', {'search': 16})])
+def test_a_filter_makes_the_index_consider_more_images(make, tmp_path, monkeypatch, kind, arguments):
+    monkeypatch.setattr(faiss_file, 'FEW', 0)
+    gallery = make_gallery(4000)
+    index = make(kind, **arguments)
+    index.update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)
+    queries, rows = gallery.vectors[:50].astype(np.float32), np.arange(0, 4000, 20)
+    _, right = Exact(tmp_path, 8).search(gallery.vectors, queries, 10, rows, None)
+
+    def recall():
+        _, numbers = index.search(gallery.vectors, queries, 10, rows, None)
+        return np.mean([np.isin(found, best) for found, best in zip(numbers, right, strict=True)])
+
+    assert recall() > 0.98
+    own = type(index).parameters
+    monkeypatch.setattr(type(index), 'parameters', lambda self, top, selector, times: own(self, top, selector, 1.0))
+    assert recall() < 0.9
+
+
 @pytest.mark.parametrize(('kind', 'arguments'), [('FaissIVF', {'probes': 1}), ('FaissHNSW', {'search': 1})])
 def test_narrow_searches_and_filters_still_return_as_many_images_as_there_are(make, tmp_path, monkeypatch, kind, arguments):  # fmt: skip  # noqa: E501
     monkeypatch.setattr(faiss_file, 'FEW', 5)

@@ -21,7 +21,7 @@ from vireid.plugins.indexes.exact import Exact
 FILE = 'faiss.index'
 NOTE = 512  # bytes at the end of the file that say how it was built, with the digest of the bytes before
 BLOCK = 16 * 2**20  # numbers that are converted at a time
-FEW = 10_000  # with at most this many images to choose from, an exact search is as fast
+FEW = 100_000  # with at most this many images to choose from, an exact search takes a fraction of a second
 
 
 class FaissFile:
@@ -53,8 +53,8 @@ class FaissFile:
         """Removes the images with these numbers, if there are any."""
         raise NotImplementedError
 
-    def parameters(self, top: int, selector: Any) -> Any:
-        """Returns the parameters of a search."""
+    def parameters(self, top: int, selector: Any, times: float) -> Any:
+        """Returns the parameters of a search that considers `times` as many images as one without a filter."""
         raise NotImplementedError
 
     def update(
@@ -100,14 +100,15 @@ class FaissFile:
         top = min(top, total)
         if rows is not None and total <= FEW:
             return self._exact.search(vectors, queries, top, rows, where)
-        selector = None
+        selector, times = None, 1.0
         if rows is not None:
+            times = len(vectors) / total  # most images that the index considers are not allowed
             allowed = np.zeros(len(vectors), dtype=bool)
             allowed[rows] = True
             bits = np.packbits(allowed, bitorder='little')
             selector = self._faiss.IDSelectorBitmap(bits)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        _, numbers = self._index().search(queries, top, params=self.parameters(top, selector))
+        _, numbers = self._index().search(queries, top, params=self.parameters(top, selector, times))
         if (numbers >= len(vectors)).any():
             raise Mismatch(f'{self.path} belongs to other images', todo='update it: vireid index')
         scores = np.full(numbers.shape, -np.inf, dtype=np.float32)

@@ -22,7 +22,8 @@ class FaissHNSW(FaissFile):
         length: length D of an embedding.
         links: links per image in each layer, twice as many in the lowest. More links improve recall and take memory.
         build: images that are considered when an image is linked.
-        search: number of images that a search considers. Higher values improve recall and take longer.
+        search: number of images that a search considers; with a filter, proportionally more. Higher values improve
+            recall and take longer.
     """
 
     rebuild_after = 0.5
@@ -52,7 +53,7 @@ class FaissHNSW(FaissFile):
         numbers[np.isin(numbers, rows)] = -1
         self._faiss.copy_array_to_vector(numbers, index.id_map)
 
-    def parameters(self, top: int, selector: Any) -> Any:
+    def parameters(self, top: int, selector: Any, times: float) -> Any:
         """Returns the parameters of a search, which skips images without a number."""
         selector = selector or self._faiss.IDSelectorRange(0, 2**62)
-        return self._faiss.SearchParametersHNSW(efSearch=max(self.considered, top), sel=selector)
+        return self._faiss.SearchParametersHNSW(efSearch=max(round(self.considered * times), top), sel=selector)

@@ -23,7 +23,8 @@ class FaissIVF(FaissFile):
         folder: the folder of the index.
         length: length D of an embedding.
         lists: number of lists; by default 4 sqrt(N), for N images when it is built.
-        probes: number of lists that a search reads. Higher values improve recall and take longer.
+        probes: number of lists that a search reads; with a filter, proportionally more. Higher values improve recall
+            and take longer.
     """
 
     rebuild_after = 0.5
@@ -55,6 +56,6 @@ class FaissIVF(FaissFile):
         """Removes the images with these numbers, if there are any."""
         index.remove_ids(rows)
 
-    def parameters(self, top: int, selector: Any) -> Any:
+    def parameters(self, top: int, selector: Any, times: float) -> Any:
         """Returns the parameters of a search."""
-        return self._faiss.SearchParametersIVF(nprobe=self.probes, sel=selector)
+        return self._faiss.SearchParametersIVF(nprobe=round(self.probes * times), sel=selector)

@@ -75,7 +75,7 @@ function show() {
   $('notes').hidden = !question.notes.length;
   $('text').textContent = done ? 'Everything is answered.' : match ? asked() : `Do these tracks show one person${taking?.name ? `, ${taking.name}` : ''}?`;
   $('hint').textContent = done ? question.summary.join('. ') + '.' : match
-    ? 'Press the numbers of all groups that do, then Enter. Likely groups are already chosen.'
+    ? `Press the numbers of all groups that do${question.candidates.length > 9 ? ' (0 for 10)' : ''}, then Enter. Likely groups are already chosen.`
     : `Choose the tracks that do not belong, then press Enter${question.certainty < 1 && !taking ? ` (certainty that all belong: ${percent(question.certainty)})` : ''}.`;
   const group = taking || question.group;
   if (done) $('group').replaceChildren();
@@ -280,8 +280,8 @@ addEventListener('keydown', event => {
   if (event.key === 'Escape' && typing && !id) { $('naming').hidden = true; $('text').focus(); return; }
   if (event.key === 'Enter' && event.target.matches('button, a, input')) return;  // the browser does that
   if (pending && !['anyway', 'back'].includes(id)) return;
-  if (!typing && !pending && /^[1-9]$/.test(event.key) && !$('ask').hidden) {
-    const position = Number(event.key) - 1, group = taking || question.group;
+  if (!typing && !pending && /^[0-9]$/.test(event.key) && !$('ask').hidden) {
+    const position = (Number(event.key) || 10) - 1, group = taking || question.group;
     if (!taking && question.kind === 'match') position < question.candidates.length && toggle(position);
     else if (group && position < group.tracks.length) toggle(group.tracks[position].row);
     return;
