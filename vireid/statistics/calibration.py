@@ -18,6 +18,7 @@ FEWEST = 5  # people; fewer say next to nothing about others
 HITS = 20  # of each query: those that a search shows
 PARTS = (0.25, 0.35, 0.5, 0.7, 1.0)  # of the people, to see how galleries of different sizes differ
 DRAWS = 6  # of the people of each smaller gallery
+RARE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)  # shares of the queries whose best stranger is more similar
 FLAT = 0.1  # a slope below it says nothing: similarities 0 and 1 differ by a tenth in log odds
 
 
@@ -30,7 +31,7 @@ class Side:
     Attributes:
         slope, offset, growth: see above.
         images: gallery images per person.
-        place, scale: mean and standard deviation of the best similarity of a query to the images of one stranger.
+        place, scale: mean and standard deviation of the best similarity of a query to one stranger, taken as normal.
     """
 
     slope: float
@@ -169,8 +170,26 @@ def _fit_side(similarity: np.ndarray, queries: np.ndarray, gallery: np.ndarray) 
     scores, counts, right, weights = map(np.concatenate, zip(*_galleries(similarity, queries, gallery), strict=True))
     slope, growth, offset = _logistic(np.stack([10 * scores, -np.log(counts)], axis=1), right, weights)
     best = np.stack([similarity[:, gallery == person].max(axis=1) for person in people], axis=1)
-    strangers = best[queries[:, None] != people[None]]
-    return Side(10 * slope, offset, growth, len(gallery) / len(people), float(strangers.mean()), float(strangers.std()))
+    place, scale = _fit_strangers(best, queries[:, None] != people[None])
+    return Side(10 * slope, offset, growth, len(gallery) / len(people), place, scale)
+
+
+def _fit_strangers(best: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Returns the mean and the standard deviation of the best similarity of a query to one stranger.
+
+    Each is the mean of two estimates: from all strangers, whose upper tail is shorter than that of a normal
+    distribution, and from the best stranger of each query, of whom there are few.
+
+    Args:
+        best: (Q, P) best similarity of each query to each person.
+        others: (Q, P) bool, whether the person is not that of the query.
+    """
+    from scipy.special import ndtri
+
+    every, most = best[others], np.where(others, best, -np.inf).max(axis=1)
+    rare = np.array(RARE)
+    scale, place = np.polyfit(ndtri((1 - rare) ** (1 / (best.shape[1] - 1))), np.quantile(most, 1 - rare), 1)
+    return float(every.mean() + place) / 2, float(every.std() + scale) / 2
 
 
 def _galleries(
