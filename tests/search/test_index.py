@@ -249,6 +249,18 @@ def test_a_gallery_that_was_moved_is_not_embedded_again(make, gallery, tmp_path,
     assert Index.open(tmp_path / 'index', plugins=[PLUGIN]).root == tmp_path / 'elsewhere'
 
 
+def test_an_index_inside_its_gallery_is_copied_with_it(gallery, tmp_path, checkpoint, embedder, embedded):
+    root, found = find_gallery(gallery)
+    build(gallery / 'label/index', root, found, embedder, checkpoint=str(checkpoint))
+    copy = tmp_path / 'copy'
+    shutil.copytree(gallery, copy)
+    embedded.clear()
+    root, found = find_gallery(copy)
+    update = build(copy / 'label/index', root, found, embedder, checkpoint=str(checkpoint))
+    assert (update.embedded, update.removed, embedded) == (0, 0, [])
+    assert Index.open(copy / 'label/index', plugins=[PLUGIN]).root == copy
+
+
 def test_another_gallery_does_not_replace_one_that_is_out_of_reach(make, gallery, tmp_path, checkpoint, embedder):
     make()
     gallery.rename(tmp_path / 'elsewhere')

@@ -205,8 +205,11 @@ def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] 
 
 
 def _was_moved(folder: Path, before: Path, now: Path) -> bool:
-    """Returns whether a gallery is now elsewhere: its folder does not exist, and another has one of its images."""
-    if before.exists():
+    """Returns whether a gallery is now elsewhere, and has one of the images of the index.
+
+    It was moved if its folder no longer exists, or copied if the index is in it.
+    """
+    if before.exists() and not folder.absolute().is_relative_to(now.absolute()):
         return False
     entries = Entries(folder / IMAGES).all()
     places = ((now / entry.path, entry) for entry in entries)
