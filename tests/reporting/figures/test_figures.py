@@ -42,7 +42,7 @@ def test_an_option_of_other_figures_is_told_with_them(run):
 
 def test_without_matplotlib_it_says_what_to_install(run, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
-    with pytest.raises(MissingPackage, match=r"'vireid\[report\]'"):
+    with pytest.raises(MissingPackage, match=r'"vireid\[report\]"'):
         draw('cmc', [run])
 
 
