@@ -124,7 +124,7 @@ def test_a_translator_runs_only_in_its_epochs_and_never_when_images_are_embedded
 
 def test_a_neck_that_names_progress_is_told_it_and_none_when_images_are_embedded():
     model, seen = build(), []
-    model.necks['scaled'].register_forward_hook(lambda module, args, out: seen.append(float(out.max())))
+    model.necks['scaled'].register_forward_hook(lambda module, args, out: seen.append(float(out.detach().max())))
     for step in (0, 10, 30):
         model(batch(step))
     model.eval().embed(torch.ones(1, 3, 4, 2), VISIBLE)
