@@ -15,6 +15,7 @@ import pytest
 import qdrant_client
 
 from tests.plugins.indexes.conftest import LENGTH, NONE
+from vireid.console import warn
 from vireid.errors import DamagedFile, InUse, Mismatch, NotReady, Unavailable, UnknownKey, UnsafeFile, WrongValue
 from vireid.plugins.indexes import qdrant
 from vireid.search.building import _take_up
@@ -224,6 +225,19 @@ def test_a_collection_without_the_images_is_told(server, make, gallery):
     with pytest.raises(NotReady, match=f'{URL} .*none') as caught:
         index.search(gallery.vectors, gallery.vectors[:1].astype(np.float32), 3, None, Where())
     assert 'index' in caught.value.todo
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_key_without_encryption_is_warned_of_once(make, gallery, monkeypatch, capsys):
+    monkeypatch.setattr(warn, '_warned', set())
+    monkeypatch.setenv('VIREID_QDRANT_KEY', 'secret')
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            make('Qdrant', url='http://127.0.0.1:9').update(gallery.vectors, gallery.live, [], NONE)
+    told = capsys.readouterr().err
+    assert told.count('warning:') == 1
+    assert 'http://127.0.0.1:9' in told
+    assert 'secret' not in told
 
 
 def test_the_key_comes_from_the_environment_only(server, make, gallery, monkeypatch):

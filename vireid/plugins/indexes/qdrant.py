@@ -10,6 +10,7 @@ import pickle
 import re
 import sqlite3
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from vireid.boundary.reading import reads
+from vireid.console.warn import warn_once
 from vireid.errors import InUse, Mismatch, MissingPackage, NotReady, Unavailable, WrongValue
 
 KEY = 'VIREID_QDRANT_KEY'
@@ -220,6 +222,10 @@ class Qdrant:
         key = _key() if self.url else None
         try:
             if self.url:
+                if key and self.url.startswith('http://'):
+                    warn_once(f'the key in {KEY} is sent to {self.url} without encryption; use https:// if you can')
+                # qdrant-client warns of this at every connection, and shows a line of code
+                warnings.filterwarnings('ignore', 'Api key is used with an insecure connection')
                 client = self._qdrant.QdrantClient(
                     url=self.url, api_key=key, check_compatibility=False, timeout=TIMEOUT
                 )
