@@ -16,6 +16,7 @@ from vireid.statistics.seeds import repeat_interval
 from vireid.studies.ablation import Table, unique_runs
 from vireid.studies.reproduction import SPLITS, find_data, plan
 from vireid.studies.reproduction_cells import Cell, table_markdown, table_text
+from vireid.studies.reproduction_estimate import _time
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs'
@@ -163,3 +164,11 @@ class TestVerdict:
             assert 'sysu/agw: 1 of 2 figures inside, 1 outside' in text
             assert 'sysu/official: 2 of 2 figures inside, 0 outside' in text
             assert 'not comparable (C): another training.steps' in text
+
+
+@pytest.mark.parametrize(
+    ('hours', 'text'),
+    [(0.001, 'less than a minute'), (0.02, '1 minute'), (0.31, '19 minutes'), (3.4, '3.4 hours'), (72, '3.0 days')],
+)
+def test_times_have_fitting_units(hours, text):
+    assert _time(hours) == text

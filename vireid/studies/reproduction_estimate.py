@@ -113,5 +113,9 @@ def require_comparable(whole: Plan) -> None:
 
 
 def _time(value: float) -> str:
-    """Formats hours; from two days on, as days."""
+    """Formats hours; from two days on as days, below one hour as minutes."""
+    if value < 1 / 60:
+        return 'less than a minute'
+    if value < 1:
+        return counted(round(60 * value), 'minute')
     return f'{hours(value / 24)} days' if value >= 48 else f'{hours(value)} hours'
