@@ -141,10 +141,12 @@ def serve(folder: Path, port: int, key: str | None, record: Path) -> None:
             found = {'result': answers[request.method, route](name, body), 'status': 'ok', 'time': 0.001}
         except Exception as error:  # of the engine
             raise HTTPException(400, f'Wrong input: {error!r}') from error
-        if not (route.endswith('/points') and name in recorded):  # checking thousands of embeddings takes long
-            recorded.add(name if route.endswith('/points') else '')
+        # of the points of a collection only the first are recorded: checking thousands of embeddings takes long
+        if not (points := route.endswith('/points')) or name not in recorded:
             with record.open('a') as out:
                 out.write(json.dumps([request.method, route, dict(request.query_params), body, found]) + '\n')
+        if points:
+            recorded.add(name)
         return JSONResponse(found)
 
     async def refuse(request: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vireid.labeling.journal import answer
-from vireid.labeling.questions import CANDIDATES, Questions
+from vireid.labeling.questions import CANDIDATES, DOUBTFUL, Questions
 
 PEOPLE = 6
 
@@ -113,4 +113,4 @@ def test_a_doubtful_group_is_shown_alone(make_people, make_track):
     people.groups[:] = [0, 0, 1]
     question = Questions(features).next(people)
     assert (question.kind, question.rows) == ('group', (0, 1))
-    assert question.certainty < 0.5
+    assert question.certainty < DOUBTFUL

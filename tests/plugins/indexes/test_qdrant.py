@@ -136,7 +136,7 @@ def answering():
         ('502 Bad Gateway', '<html>Bad Gateway</html>', '502 Bad Gateway', 'index.url'),
         ('200 OK', '<html>Log in</html>', 'not that of a Qdrant server', 'index.url'),
         ('200 OK', '{"result": [1, 2]}', 'not that of a Qdrant server', 'index.url'),
-        ('200 OK\r\nContent-Length: 99', '{"result"', '', 'start the server'),
+        ('200 OK\r\nContent-Length: 99', '{"result"', 'closed', 'start the server'),
     ],
 )
 def test_an_answer_that_is_an_error_or_not_of_qdrant(answering, make, gallery, status, body, reason, todo):
