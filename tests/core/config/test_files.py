@@ -19,6 +19,7 @@ from vireid.errors import (
     Mismatch,
     MissingFile,
     UnknownKey,
+    UnknownName,
     UnsafeFile,
     UnsupportedFile,
     VireidError,
@@ -175,6 +176,17 @@ def test_everything_loaded_is_plain(tmp_path: Path, form: str) -> None:
 def test_yaml_reads_the_numbers_people_write(tmp_path: Path) -> None:
     path = write(tmp_path, a__yaml='lr: 5e-4\nbig: 1e3\ndecay: 0.0005\nversion: "5e-4"\n')
     assert load(path) == {'lr': 0.0005, 'big': 1000.0, 'decay': 0.0005, 'version': '5e-4'}
+
+
+def test_an_unknown_package_is_never_answered_with_one_that_offers_no_configs(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match='acme-tools') as caught:
+        load('acme-tools::small.py', folders=lambda: {'acme-loss': [], 'acme-toolbox': [tmp_path]})
+    assert 'acme-toolbox' in str(caught.value)
+    assert 'acme-loss' not in str(caught.value)
+
+    with pytest.raises(UnknownName, match='acme-tools') as caught:
+        load('acme-tools::small.py', folders=lambda: {'acme-loss': []})
+    assert 'acme-loss' not in str(caught.value)
 
 
 def test_a_missing_config_that_a_package_offers_is_named_by_it(tmp_path: Path) -> None:

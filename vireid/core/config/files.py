@@ -109,10 +109,10 @@ class _Files:
             return Path(name) if beside is None else beside / name
         known = self.folders()
         if package not in known:
-            packages = ', '.join(sorted(p for p, paths in known.items() if paths))
+            packages = sorted(p for p, paths in known.items() if paths)
             raise UnknownName(
-                f'no package {package!r} provides configs{did_you_mean(package, known)}',
-                allowed=packages or 'no installed plugin provides any',
+                f'no package {package!r} provides configs{did_you_mean(package, packages)}',
+                allowed=', '.join(packages) or 'no installed plugin provides any',
                 todo='install the plugin, or see `vireid plugins`',
             )
         for folder in known[package]:
