@@ -2,6 +2,7 @@
 
     python benchmarks/cpu_step.py --size 288 144
     python benchmarks/cpu_step.py --size 144 72 --batch 8 --systems tffn_sysu
+    python benchmarks/cpu_step.py --size 144 72 --systems tffn_sysu --compile
 
 Random images are on the device already, so nothing is read. Every round takes one step of every variant; the table has
 the median of 20 rounds, and the ratio to the first row, the AGW base in float32 and contiguous memory (its training
@@ -26,10 +27,14 @@ FORMATS = ('contiguous', 'channels_last')
 FIRST = ('systems/agw_base', FLOAT32, 'contiguous')
 
 
+COMPILED = 'compiled'  # and channels-last
+
+
 def make(name: str, precision: str, form: str, size: list[int], identities: int) -> StepLoop:
     values = {
-        'training.precision': precision, 'training.memory_format': form, 'images.size': size,
-        'sampler.identities': identities, 'model.backbone.weights': None,
+        'training.precision': precision, 'training.memory_format': FORMATS[1] if form == COMPILED else form,
+        'training.compile': form == COMPILED, 'images.size': size, 'sampler.identities': identities,
+        'model.backbone.weights': None,
     }  # fmt: skip
     return StepLoop(resolve(CONFIGS / f'{name}.py', manager=create_manager()).with_overrides(values))
 
@@ -40,9 +45,11 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=4, metavar='IDENTITIES', help='identities in a batch')
     parser.add_argument('--systems', nargs='+', default=['tffn_sysu', 'dmcf_sysu'])
     parser.add_argument('--rounds', type=int, default=20)
+    parser.add_argument('--compile', action='store_true', help='add compiled steps, which take minutes to compile')
     args = parser.parse_args()
+    forms = (*FORMATS, COMPILED) if args.compile else FORMATS
     precisions = [FLOAT32, *([BF16] if native_bf16('cpu')[0] else [])]
-    rows = [FIRST, *((s, p, f) for s in args.systems for p in precisions for f in FORMATS)]
+    rows = [FIRST, *((s, p, f) for s in args.systems for p in precisions for f in forms)]
     steps = {row: make(*row, args.size, args.batch) for row in rows}
     seconds: dict[tuple[str, str, str], list[float]] = {row: [] for row in rows}
     for number in range(args.rounds + 1):  # the first is to warm up

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from vireid.console.warn import warn_once
 from vireid.errors import UnknownName, did_you_mean
 
 if TYPE_CHECKING:
@@ -71,6 +72,20 @@ class Batch:
     unreadable: list[str] = field(default_factory=list)
     maps: dict[str, dict[Modality, Tensor]] = field(default_factory=dict)
     progress: Progress | None = None
+
+    def pin_memory(self) -> Batch:
+        """Returns the batch in page-locked memory, from which a GPU copies it while it computes.
+
+        torch's loader calls this. If the system has no more such memory, it warns once and returns the batch as it is.
+        """
+        parts = {part: getattr(self, part) for part in ('images', 'identities', 'cameras')}
+        try:
+            locked: dict[str, Any] = {part: {m: t.pin_memory() for m, t in of.items()} for part, of in parts.items()}
+            return replace(self, **locked)
+        except RuntimeError as error:
+            reason = str(error).partition('\n')[0]
+            warn_once(f'batches are not page-locked, so a GPU waits for each: {reason}; see ulimit -l and free memory')
+            return self
 
     def __getstate__(self) -> dict[str, Any]:
         # each tensor sent to another process takes a file descriptor, which are limited: small ones are sent as lists;

@@ -206,7 +206,7 @@ def build_batches(
     """
     images = experiment.images
     labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {'device': fabric.device}
     if images.on_device:
         transform, views, more['finish'] = split_transforms(experiment, fabric)
     else:

@@ -43,6 +43,22 @@ def start_method() -> str:
     return 'spawn' if method == 'forkserver' and _server_of not in (None, os.getpid()) else method
 
 
+def hide_lost_workers() -> None:
+    """Keeps torch's thread that page-locks batches from printing a traceback when a worker dies.
+
+    The death is reported where its batch is awaited.
+    """
+    before = threading.excepthook
+
+    def report(given: threading.ExceptHookArgs) -> None:
+        locks = given.thread is not None and '_pin_memory_loop' in given.thread.name
+        if not (locks and issubclass(given.exc_type, (OSError, EOFError))):
+            before(given)
+
+    if getattr(before, '__qualname__', '') != report.__qualname__:
+        threading.excepthook = report
+
+
 def start_server(imports: Collection[str], signals: Collection[int]) -> None:
     """Starts the fork server unless it is running; it imports modules in the background.
 

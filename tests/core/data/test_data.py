@@ -483,13 +483,79 @@ def test_a_network_on_the_cpu_has_the_cores_for_itself() -> None:
     assert default_workers('cpu') == 0
 
 
+class PretendedGPU:
+    """A GPU as torch's loader sees it: its batches pass through a thread that locks their memory."""
+
+    device = torch.device('cuda')
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.locked: list[Tensor] = []
+        self.full = False
+        monkeypatch.setattr('torch.accelerator.is_available', lambda: True)
+        monkeypatch.setattr('torch.accelerator.current_accelerator', lambda: self.device)
+        monkeypatch.setattr('torch.accelerator.current_device_index', lambda: 0)
+        monkeypatch.setattr('torch.accelerator.set_device_index', lambda index: None)
+
+    def lock(self, tensor: Tensor) -> Tensor:
+        if self.full:
+            raise RuntimeError('CUDA error: out of memory\nCUDA kernel errors might be reported later')
+        self.locked.append(tensor.clone())
+        return self.locked[-1]
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> PretendedGPU:
+    pretended = PretendedGPU(monkeypatch)
+    monkeypatch.setattr(Tensor, 'pin_memory', lambda tensor: pretended.lock(tensor))
+    return pretended
+
+
+class TestPageLockedMemory:
+    """For a GPU, batches are in memory from which it copies while it computes."""
+
+    @pytest.mark.parametrize('workers', [0, 1])
+    def test_it_holds_the_same_batches(self, samples: list[Sample], gpu: PretendedGPU, workers: int) -> None:
+        data, chunks = ImageSet(samples, plain), [range(3), range(3, 8)]
+        expected = list(evaluation_loader(data, chunks, workers))
+        assert not gpu.locked
+        for batch, other in zip(evaluation_loader(data, chunks, workers, gpu.device), expected, strict=True):
+            tensors = [*batch.images.values(), *batch.identities.values(), *batch.cameras.values()]
+            assert all(any(tensor is locked for locked in gpu.locked) for tensor in tensors)
+            assert batch.paths == other.paths
+            for part in ('images', 'identities', 'cameras'):
+                torch.testing.assert_close(getattr(batch, part), getattr(other, part), rtol=0, atol=0)
+
+    @pytest.mark.parametrize('workers', [0, 1])
+    def test_without_more_of_it_training_goes_on_with_one_warning(
+        self,
+        samples: list[Sample],
+        gpu: PretendedGPU,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        workers: int,
+    ) -> None:
+        gpu.full = True
+        monkeypatch.setattr('vireid.console.warn._warned', set())
+        batches = list(evaluation_loader(ImageSet(samples, plain), [range(4), range(4, 8)], workers, gpu.device))
+        assert [sum(map(len, batch.images.values())) for batch in batches] == [4, 4]
+        (warning,) = capfd.readouterr().err.splitlines()
+        assert 'CUDA error: out of memory' in warning
+
+
 @pytest.mark.usefixtures('deaths_are_noticed_soon')
+@pytest.mark.parametrize('device', ['cpu', 'cuda'])
 class TestDeadLoaderProcesses:
     """They are noticed where their batch is waited for, and nowhere else."""
 
+    @pytest.fixture(autouse=True)
+    def pretended(self, device: str, request: pytest.FixtureRequest) -> None:
+        if device == 'cuda':
+            request.getfixturevalue('gpu')
+        self.device = torch.device(device)
+
     def loader(self, samples: list[Sample]) -> tuple[EpochBatches, Any]:
         order = EpochBatches(Listed([[0, 1], [2, 3], [4, 5], [6, 7]] * 4))
-        return order, training_loader(ImageSet(samples, plain, seed=0), order, workers=1)
+        return order, training_loader(ImageSet(samples, plain, seed=0), order, 1, self.device)
 
     def kill(self) -> None:
         for child in multiprocessing.active_children():
@@ -525,7 +591,7 @@ class TestDeadLoaderProcesses:
         def tell(image: Tensor) -> Tensor:
             raise RuntimeError(f'imported: {"sympy" in sys.modules}')
 
-        loader = training_loader(ImageSet(samples, tell, seed=0), EpochBatches(Listed([[0, 1]])), workers=1)
+        loader = training_loader(ImageSet(samples, tell, seed=0), EpochBatches(Listed([[0, 1]])), 1, self.device)
         with pytest.raises(RuntimeError, match='False'):
             list(loader)
 
@@ -533,7 +599,7 @@ class TestDeadLoaderProcesses:
         def broken(image: Tensor) -> Tensor:
             raise RuntimeError('of-mine')
 
-        loader = training_loader(ImageSet(samples, broken, seed=0), EpochBatches(Listed([[0, 1]])), workers=1)
+        loader = training_loader(ImageSet(samples, broken, seed=0), EpochBatches(Listed([[0, 1]])), 1, self.device)
         with pytest.raises(RuntimeError, match='of-mine') as caught:
             list(loader)
         assert not isinstance(caught.value, WorkerDied)

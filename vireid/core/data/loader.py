@@ -18,7 +18,7 @@ from vireid.core.types import Batch, Progress, Sample
 from vireid.errors import Mismatch, OutOfMemory, Unavailable, VireidError
 from vireid.interfaces import Sampler
 from vireid.runtime.signals import SIGNALS
-from vireid.runtime.worker_processes import Sent, start_method, start_server, started, starting
+from vireid.runtime.worker_processes import Sent, hide_lost_workers, start_method, start_server, started, starting
 
 SHARED_MEMORY = 'increase /dev/shm (in Docker: docker run --shm-size=8g), or use no loader processes: images.workers=0'
 # imported once for all workers, in this order
@@ -78,10 +78,14 @@ class BatchLoader(DataLoader):
     line of the main process, even in the middle of a step or a checkpoint.
     """
 
-    def __init__(self, data: ImageSet, batches: Any, workers: int, **options: Any) -> None:
+    def __init__(
+        self, data: ImageSet, batches: Any, workers: int, device: torch.device | None = None, **options: Any
+    ) -> None:
         method = start_method() if workers else None
         if method == 'forkserver':
             start_server(SERVER_IMPORTS, SIGNALS)
+        if pin_memory := device is not None and device.type == 'cuda':
+            hide_lost_workers()
         super().__init__(
             data if method in (None, 'fork') else Sent(data),  # type: ignore[arg-type]
             batch_sampler=batches,
@@ -90,6 +94,7 @@ class BatchLoader(DataLoader):
             multiprocessing_context=method,
             worker_init_fn=_worker_started,
             generator=torch.Generator(),  # so that the loader does not advance the model's generator
+            pin_memory=pin_memory,
             **options,
         )
 
@@ -143,9 +148,11 @@ def _collate_in_worker(items: Any) -> Batch | VireidError:
     return batch
 
 
-def training_loader(data: ImageSet, order: EpochBatches, workers: int) -> BatchLoader:
-    """Returns the loader of training batches; set `order.progress` before iterating."""
-    return BatchLoader(data, order, workers, persistent_workers=workers > 0)
+def training_loader(
+    data: ImageSet, order: EpochBatches, workers: int, device: torch.device | None = None
+) -> BatchLoader:  # fmt: skip
+    """Returns the loader of training batches for a device; set `order.progress` before iterating."""
+    return BatchLoader(data, order, workers, device, persistent_workers=workers > 0)
 
 
 class BatchStream:
@@ -159,16 +166,17 @@ class BatchStream:
         workers: number of loader processes.
         rank: rank of this process.
         world_size: number of processes.
+        device: device that the batches will be sent to; for a GPU, they are in page-locked memory.
         finish: completes each batch in the main process, for example on a GPU.
     """
 
     def __init__(
         self, data: ImageSet, sampler: Sampler, workers: int, rank: int = 0, world_size: int = 1,
-        finish: Callable[[Batch], Batch] = lambda batch: batch,
+        device: torch.device | None = None, finish: Callable[[Batch], Batch] = lambda batch: batch,
     ) -> None:  # fmt: skip
         self._finish = finish
         self._data, self._order = data, EpochBatches(sampler, rank, world_size, data.samples)
-        self._loader = training_loader(data, self._order, workers)
+        self._loader = training_loader(data, self._order, workers, device)
         self._sampler = type(sampler).__name__
         self._batches: Iterator[Batch] | None = None
         self._died_at = -1
@@ -176,7 +184,7 @@ class BatchStream:
     def first(self) -> Batch:
         """Returns the first batch of the run, read in this process; `next` still starts with it."""
         order, steps = self._order, len(self._order.sampler)
-        stream = BatchStream(self._data, order.sampler, 0, order.rank, order.world_size, self._finish)
+        stream = BatchStream(self._data, order.sampler, 0, order.rank, order.world_size, finish=self._finish)
         return stream.next(Progress(0, 0, steps, steps))
 
     def next(self, progress: Progress, give_up: Callable[[], bool] = lambda: False) -> Batch:
@@ -208,9 +216,11 @@ class BatchStream:
                 print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
 
 
-def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[Any]], workers: int) -> BatchLoader:
-    """Returns a loader of the given batches, in order; each is a list of sample indices or keys."""
-    return BatchLoader(data, batches, min(workers, len(batches)))
+def evaluation_loader(
+    data: ImageSet, batches: Sequence[Sequence[Any]], workers: int, device: torch.device | None = None
+) -> BatchLoader:
+    """Returns a loader, for a device, of the given batches, in order; each is a list of sample indices or keys."""
+    return BatchLoader(data, batches, min(workers, len(batches)), device)
 
 
 class Batches:
@@ -241,7 +251,7 @@ class Batches:
         self._on_batch(done)
         for again in (False, True):
             try:
-                for batch in evaluation_loader(self._data, self._chunks[done:], self._workers):
+                for batch in evaluation_loader(self._data, self._chunks[done:], self._workers, self._device):
                     done += 1
                     yield batch if self._device is None else move_data_to_device(batch, self._device)
                     self._on_batch(done)

@@ -86,8 +86,7 @@ def embed_samples(
 
     def embed(batch: Batch) -> None:
         parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
-        for modality, on_cpu in batch.images.items():
-            images = on_cpu.to(device)
+        for modality, images in batch.images.items():
             embedded = vectors(images, modality)
             mirrored = vectors(images.flip(-1), modality) if flip else None
             both = None if mirrored is None else normalize(embedded + mirrored, dim=1).cpu()
@@ -102,7 +101,7 @@ def embed_samples(
         share_buffers(embedder)
     try:
         with torch.inference_mode():
-            for batch in Batches(data, chunks[rank::processes], workers):
+            for batch in Batches(data, chunks[rank::processes], workers, torch.device(device)):
                 embed(batch)
                 report(len(own))
             if len(own) < rounds:

@@ -146,14 +146,18 @@ class MultipleOptimizers:
                     self.fabric.backward(total, inputs=parameters, retain_graph=name != active[-1])
                 average_gradients(parameters)
         unmoved.restore()
+        norms = {name: norm for name in active if (norm := self.optimizations[name].clip(self.model)) is not None}
         metrics = {'loss': {'loss': torch.stack(list(totals.values())).sum()}, 'tasks': tasks, 'weights': weights}
-        record = plain_metrics([({**metrics, 'loss of': totals}, 1.0)])
-        records = {name: {'loss': record['curves']['loss of'][name]} for name in active}
+        record = plain_metrics([({**metrics, 'loss of': totals, 'gradient': norms}, 1.0)])
+        curves = record['curves']
+        records = {name: {'loss': curves['loss of'][name]} for name in active}
+        for name, norm in curves.pop('gradient').items():
+            records[name]['gradient'] = norm
         for name, own in records.items():
-            self.optimizations[name].update(self.model, own)
+            self.optimizations[name].update(own)
         for key in ('lr', 'gradient'):
             if any(key in own for own in records.values()):
-                record['curves'][key] = {name: own[key] for name, own in records.items() if key in own}
+                curves[key] = {name: own[key] for name, own in records.items() if key in own}
         record['lr'] = records[active[0]]['lr']
         bad = [own for own in records.values() if not is_finite(own)]
         if bad and all('skipped' in own for own in bad):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
-from torch import nn
+from torch import Tensor, nn
 
 from vireid.core.registry.components import Components
 from vireid.core.registry.schema import ArgumentsOf, Component
@@ -85,30 +85,42 @@ class Optimization:
         """Resets the gradients of its parameters."""
         self.optimizer.zero_grad(set_to_none=True)
 
-    def update(self, module: nn.Module, record: dict[str, Any]) -> bool:
-        """Applies the gradients if they and the recorded metrics are finite, and steps the per-step schedules.
+    def clip(self, module: nn.Module) -> Tensor | None:
+        """Clips the gradients of its parameters, without waiting for the device.
 
         Args:
             module: the model as set up by Fabric.
-            record: the step's plain metrics. This method adds `lr`; `gradient`, the norm before clipping, if it was
-                computed; and `skipped`, the number of skipped steps so far, if this step is skipped.
+
+        Returns:
+            Their norm before, a scalar; None if neither clipping nor skipping needs it.
+        """
+        if self.clip_norm is None and not self.skip_nonfinite:
+            return None
+        limit = math.inf if self.clip_norm is None else self.clip_norm
+        with self.scaling():
+            return self.fabric.clip_gradients(module, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+
+    def update(self, record: dict[str, Any]) -> bool:
+        """Applies the gradients if they and the recorded metrics are finite, and steps the per-step schedules.
+
+        Args:
+            record: the step's plain metrics, with `gradient` if `clip` returned a norm. This method adds `lr`, and
+                `skipped`, the number of skipped steps so far, if this step is skipped. It removes `gradient` if only
+                the loss scale was too large.
 
         Returns:
             Whether the parameters were updated.
         """
         record['lr'] = float(self.optimizer.param_groups[-1]['lr'])
         with self.scaling():
-            scaler, norm = _loss_scaler(self.fabric), None
-            if self.clip_norm is not None or self.skip_nonfinite:
-                limit = math.inf if self.clip_norm is None else self.clip_norm
-                norm = self.fabric.clip_gradients(module, self.optimizer, max_norm=limit, error_if_nonfinite=False)
-            overflow = is_overflow(scaler, record['loss'], norm)
-            if norm is not None and not overflow:
-                record['gradient'] = float(norm)
+            scaler, clipped = _loss_scaler(self.fabric), 'gradient' in record
+            overflow = is_overflow(scaler, record['loss'], record.get('gradient'))
+            if overflow:
+                del record['gradient']
             finite = is_finite(record)
             if finite:
                 self.optimizer.step()  # skipped by the scaler after an overflow
-            elif scaler is not None and norm is not None:
+            elif scaler is not None and clipped:
                 scaler.update()
         with warnings.catch_warnings():  # schedules advance with the run, whether or not this step was applied
             warnings.filterwarnings('ignore', r'Detected call of `lr_scheduler\.step\(\)` before')

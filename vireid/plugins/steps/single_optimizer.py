@@ -105,8 +105,8 @@ class SingleOptimizer:
                 curves = Weighter.curves(self._weighter)()
                 self.fabric.backward(total if len(parts) == 1 else total * share)
             metrics.append(({'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}, share))
-        record = plain_metrics(metrics)
-        if self.optimization.update(self.model, record) and self._ema is not None:
+        record = plain_metrics(metrics, self.optimization.clip(self.model))
+        if self.optimization.update(record) and self._ema is not None:
             self._ema.update()
         if 'skipped' in record:
             buffers.restore()

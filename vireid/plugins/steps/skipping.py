@@ -7,10 +7,10 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
-def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:
+def is_overflow(scaler: Any, loss: float, norm: float | None) -> bool:
     """Returns whether a gradient is not finite only because the loss scale was too large, as happens with 16-mixed.
 
     Once the scale has dropped to 1, a non-finite gradient has another cause.
@@ -20,7 +20,7 @@ def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:
         loss: the loss.
         norm: the gradient norm, or None if it was not computed.
     """
-    if scaler is None or norm is None or not math.isfinite(loss) or math.isfinite(float(norm)):
+    if scaler is None or norm is None or not math.isfinite(loss) or math.isfinite(norm):
         return False
     return float(scaler.get_scale()) > 1
 

@@ -44,16 +44,22 @@ def weigh(weighter: Any, tasks: Mapping[str, Tensor], progress: Progress) -> tup
 Metrics = Mapping[str, Mapping[str, Tensor]]  # by group, such as `tasks`, and by name
 
 
-def plain_metrics(parts: Sequence[tuple[Metrics, float]]) -> dict[str, Any]:
+def plain_metrics(parts: Sequence[tuple[Metrics, float]], norm: Tensor | None = None) -> dict[str, Any]:
     """Returns a step's metrics as plain floats: `loss`, `tasks` and `weights` by task, and the others as `curves`.
+
+    This is the only place where a step of ours waits for the device.
 
     Args:
         parts: the metrics of each micro-batch, and its share of the batch.
+        norm: the gradient norm, which becomes `gradient`; None if it was not computed.
     """
     rows = [torch.stack([v.detach() for of in metrics.values() for v in of.values()]) for metrics, _ in parts]
     rows = [row.to(torch.promote_types(row.dtype, torch.float32)) for row in rows]
-    total = sum(row * share for row, (_, share) in zip(rows, parts, strict=True))
-    values = iter(torch.as_tensor(total).tolist())  # a single transfer from the device
+    total = torch.as_tensor(sum(row * share for row, (_, share) in zip(rows, parts, strict=True)))
+    if norm is not None:
+        total = torch.cat([total, norm.detach().to(total).reshape(1)])
+    values = iter(total.tolist())  # a single transfer from the device
     named = {group: {name: next(values) for name in metrics} for group, metrics in parts[0][0].items()}
     first = {'loss': named.pop('loss')['loss'], 'tasks': named.pop('tasks'), 'weights': named.pop('weights')}
-    return {**first, 'curves': named}
+    gradient = {} if norm is None else {'gradient': next(values)}
+    return {**first, 'curves': named, **gradient}
