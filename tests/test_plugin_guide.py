@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import sys
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -40,8 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     info = folder / 'acme_tools-1.0.dist-info'
     info.mkdir()
     (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: acme-tools\nVersion: 1.0\n')
-    entry = files()['entry_points'].splitlines()[-1].replace('"', '')
-    (info / 'entry_points.txt').write_text(f'[vireid.plugins]\n{entry}\n')
+    entries = tomllib.loads(files()['pyproject.toml'])['project']['entry-points']['vireid.plugins']
+    lines = ''.join(f'{name} = {module}\n' for name, module in entries.items())
+    (info / 'entry_points.txt').write_text(f'[vireid.plugins]\n{lines}')
     return folder
 
 
@@ -58,6 +62,15 @@ def test_commands_print_what_is_shown(folder, monkeypatch, capsys, block):
         printed = capsys.readouterr()
         for line in shown:
             assert line in printed.out + printed.err, command
+
+
+def test_what_is_packaged_is_complete(folder, tmp_path):
+    """Built as pip would, but with the setuptools that is installed, since pip downloads its own."""
+    build = f'from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})'
+    subprocess.run([sys.executable, '-c', build], cwd=folder, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob('acme_tools-1.0-*.whl')
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {'acme_tools.py', 'acme_hello.py', 'acme_configs/acme_small.py'} <= names
 
 
 class Passed:

@@ -97,7 +97,7 @@ def source(path: str) -> str:
     files = [place] if place.is_file() else sorted(file for file in place.rglob('*') if _is_source(file))
     parts = ['---\nsearch:\n  exclude: true\n---', f'# {path}']
     for file in files:
-        parts += [] if file == place else [f'## {file.relative_to(place).as_posix()}']
+        parts += [] if file == place else [f'## `{file.relative_to(place).as_posix()}`']
         text = file.read_text(encoding='utf-8').rstrip()
         language = {'.py': 'python', '.toml': 'toml', '.yaml': 'yaml', '.md': 'markdown'}.get(file.suffix, 'text')
         parts.append(f'~~~~~{language}\n{text}\n~~~~~')

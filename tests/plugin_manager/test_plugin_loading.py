@@ -219,3 +219,12 @@ class TestCommands:
         assert capsys.readouterr().err.count("warning: plugin 'bad' (bad 1.2) is broken: ") == 1
         assert main([*words, '--strict-plugins', *small]) == 2
         assert "error: plugin 'bad'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('module', 'moved'), [('vireid.nowhere', True), ('torhc', False)])
+def test_only_a_missing_part_of_vireid_may_have_moved(tmp_path: Path, module: str, moved: bool) -> None:
+    file = tmp_path / 'plugin.py'
+    file.write_text(f'import {module}\n')
+    with pytest.raises(PluginProblem) as caught:
+        create_manager(files=[file])
+    assert ('CHANGELOG' in str(caught.value)) == moved

@@ -277,9 +277,16 @@ def _collect(plugin: object, hook: str, name: str) -> list[tuple[Any, ...]]:
     return added
 
 
+def _is_of_vireid(error: BaseException) -> bool:
+    """Returns whether an import of something of vireid failed."""
+    return isinstance(error, ImportError) and (error.name or '').partition('.')[0] == 'vireid'
+
+
 def _folder(path: str | Path) -> Path:
     if not isinstance(path, (str, Path)) or not Path(path).is_dir():
-        raise PluginProblem(f'no config folder {path}', todo='add it to the package data')
+        relative = isinstance(path, (str, Path)) and not Path(path).is_absolute()
+        place = f', start at the file of the plugin: Path(__file__).parent / {str(path)!r}' if relative else ''
+        raise PluginProblem(f'no config folder {path}', todo=f'add it to the packages in pyproject.toml{place}')
     return Path(path).resolve()
 
 
@@ -342,5 +349,5 @@ def _import_file(path: Path) -> ModuleType:
         line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
         raise PluginProblem(
             f'plugin file {path}' + (f', line {line}' if line else '') + f': {type(error).__name__}: {error}',
-            todo='fix the file' + ('; CHANGELOG.md lists what moved' if isinstance(error, ImportError) else ''),
+            todo='fix the file' + ('; CHANGELOG.md lists what moved' if _is_of_vireid(error) else ''),
         ) from error

@@ -111,7 +111,7 @@ model = dict({place})
 # for each part: its kind, its source, and its place in the config
 PARTS = {
     'neck': ('necks', NECK, "necks=dict(mlfm=dict(type='{title}'))"),
-    'loss': ('losses', LOSS, "heads=dict(glfm=dict(losses=dict(own=dict(type='{title}', weight=0.1))))"),
+    'loss': ('losses', LOSS, "heads=dict(mlfm=dict(losses=dict(own=dict(type='{title}', weight=0.1))))"),
 }
 TEST = """from pathlib import Path
 

@@ -173,6 +173,16 @@ def test_everything_loaded_is_plain(tmp_path: Path, form: str) -> None:
     assert kinds(load(path)) <= {dict, list, tuple, str, int, type(None)}
 
 
+def test_an_error_in_a_python_config_says_its_line_and_quotes_are_suggested_for_a_bare_name(tmp_path: Path) -> None:
+    path = write(tmp_path, bare__py='seed = 1\nmodel = dict(type=MLFM)\n', zero__py='seed = 1 / 0\n')
+    said = refusal(path.with_name('bare.py'), DamagedFile)
+    assert 'bare.py, line 2' in said
+    assert "type='MLFM'" in said
+    other = refusal(path.with_name('zero.py'), DamagedFile)
+    assert 'zero.py, line 1' in other
+    assert 'MLFM' not in other
+
+
 def test_yaml_reads_the_numbers_people_write(tmp_path: Path) -> None:
     path = write(tmp_path, a__yaml='lr: 5e-4\nbig: 1e3\ndecay: 0.0005\nversion: "5e-4"\n')
     assert load(path) == {'lr': 0.0005, 'big': 1000.0, 'decay': 0.0005, 'version': '5e-4'}

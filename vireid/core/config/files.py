@@ -6,7 +6,6 @@ files in their own folder (see SECURITY.md).
 
 from __future__ import annotations
 
-import ast
 import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +15,10 @@ from typing import Any
 from vireid.boundary.config_text import plain, read_data
 from vireid.boundary.mmengine_import import import_mmengine
 from vireid.boundary.paths import is_inside
+from vireid.boundary.python_config import run_python
 from vireid.boundary.received import DATA, require_data, require_no_address
-from vireid.boundary.yaml_text import require_once
 from vireid.core.config.overrides import Origins, leaves, override, without_delete
 from vireid.errors import (
-    DamagedFile,
     Mismatch,
     MissingFile,
     UnknownName,
@@ -136,7 +134,7 @@ class _Files:
             allowed = 'a path relative to that file, or PACKAGE::NAME'
             raise error.reworded(f'_base_ of {chain[-1]}: {error.given}', allowed=allowed, todo=error.todo)
         data = path.suffix != '.py'
-        own = read_data(path) if data else _run_python(path)
+        own = read_data(path) if data else run_python(path)
         bases = own.pop('_base_', [])
         bases = [bases] if isinstance(bases, str) else bases
         if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
@@ -263,26 +261,3 @@ def lay_over(over: Mapping[str, Any], under: Mapping[str, Any], path: object) ->
             todo='to replace a value with a dict, put _delete_=True into the dict',
         ) from error
     return dict(merged.to_dict()['config'])
-
-
-def _run_python(path: Path) -> dict[str, Any]:
-    """Executes a Python config, which must not import anything, and returns its top-level names."""
-    try:
-        tree = ast.parse(path.read_text(encoding='utf-8-sig'), filename=str(path))
-    except (SyntaxError, ValueError) as error:
-        raise DamagedFile(f'config {path} is not valid Python: {error}') from error
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            raise UnsafeFile(
-                f'config {path}, line {node.lineno}: configs cannot contain import statements',
-                todo="refer to components by their registered name, for example type='MLFM'",
-            )
-        if isinstance(node, ast.Dict):
-            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
-            require_once(keys, f'config {path}, line {node.lineno}')
-    names: dict[str, Any] = {}
-    try:
-        exec(compile(tree, str(path), 'exec'), names)  # noqa: S102, a Python config is a program
-    except (Exception, SystemExit) as error:  # the config is the user's code and may raise anything
-        raise DamagedFile(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
-    return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}

@@ -97,7 +97,7 @@ def _values(run: Sections) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    text = 'unset' if value is _ABSENT else repr(value)
+    text = 'absent' if value is _ABSENT else repr(value)
     return text if len(text) <= LONG else ''
 
 

@@ -14,7 +14,7 @@ from vireid.console.wording import counted
 from vireid.errors import Mismatch, VireidError
 from vireid.interfaces import INTERFACES, Head, Model
 
-GUIDE = 'fix the component; vireid/interfaces.py defines the interface of each kind'
+GUIDE = 'fix the component; `python -m pydoc vireid.interfaces` shows the interface of each kind'
 
 
 def require_interface(kind: str, built: Any, name: str, where: str) -> None:

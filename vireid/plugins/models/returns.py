@@ -122,7 +122,8 @@ def require_scalar(value: Any, what: str, where: str) -> None:
         Mismatch: if it is not.
     """
     if not isinstance(value, Tensor) or value.ndim:
-        raise Mismatch(f'{what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE).at(where)
+        todo = 'average it, for example with .mean()' if isinstance(value, Tensor) else GUIDE
+        raise Mismatch(f'{what} is {described(value)}', allowed='a tensor of one number, ()', todo=todo).at(where)
 
 
 def require_tasks(losses: Any, model: Any) -> None:

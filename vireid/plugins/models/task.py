@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from vireid.console.warn import warn_once
 from vireid.core.epochs import Epochs, is_active
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import Context, HeadOutput, Progress
@@ -70,6 +71,9 @@ class Task(nn.Module):
             output = outputs if isinstance(outputs, HeadOutput) else outputs[self.reads[name]]
             term = self.losses[name](output, context.identities, **{n: known[n] for n in self._takes[name]})
             require_scalar(term, 'the loss', f'{self.where}.losses.{name}')
+            if output.feature.requires_grad and not term.requires_grad:
+                kind = type(self.losses[name]).__name__
+                warn_once(f'{self.where}.losses.{name}: {kind} has no gradient, so it trains nothing; see its detach()')
             terms.setdefault(self.tasks[name], []).append(self.weights[name] * term)
         return terms
 

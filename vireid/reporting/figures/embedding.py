@@ -80,6 +80,6 @@ def draw(runs: Sequence[RunRecord], method: str = 'tsne', width: float | None = 
         notes.append(f'Each color is an identity; {most} identities share {len(PALETTE)} colors.')
     if without:
         where = 'Principal components' if len(without) == len(kept) else f'{", ".join(without)}: principal components'
-        notes.append(f'{where}, because the evidence has no t-SNE (it needs scikit-learn).')
+        notes.append(f'{where}, because scikit-learn, which t-SNE needs, was not installed when the run was scored.')
     add_notes(figure, [*notes, *protocol_note(kept)])
     return figure
