@@ -3,19 +3,27 @@
     python benchmarks/cpu_step.py --size 288 144
     python benchmarks/cpu_step.py --size 144 72 --batch 8 --systems tffn_sysu
     python benchmarks/cpu_step.py --size 144 72 --systems tffn_sysu --compile
+    python benchmarks/cpu_step.py --systems tffn_sysu --bound
 
 Random images are on the device already, so nothing is read. Every round takes one step of every variant; the table has
 the median of 20 rounds, and the ratio to the first row, the AGW base in float32 and contiguous memory (its training
 equals the released code's to machine precision: docs/systems/agw.md).
+
+With `--bound`, each convolution of each system is also timed alone, forward and backward, in bf16 and channels-last.
+The sum of their shortest times is what the step would take if everything else took no time.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
+import time
+from collections import Counter
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from vireid.diagnostics.step_loop import StepLoop
 from vireid.launch.precision import BF16, FLOAT32, native_bf16
@@ -39,6 +47,33 @@ def make(name: str, precision: str, form: str, size: list[int], identities: int)
     return StepLoop(resolve(CONFIGS / f'{name}.py', manager=create_manager()).with_overrides(values))
 
 
+def convolutions(step: StepLoop, repeat: int = 5) -> float:
+    """Returns the sum of the shortest times of a step's convolutions, each alone, in bf16 and channels-last."""
+    found: Counter[tuple[nn.Conv2d, torch.Size, bool]] = Counter()
+    layers = [module for module in step._model.modules() if isinstance(module, nn.Conv2d)]
+    hooks = [
+        layer.register_forward_hook(lambda m, given, _: found.update([(m, given[0].shape, given[0].requires_grad)]))
+        for layer in layers
+    ]
+    step()
+    for hook in hooks:
+        hook.remove()
+    total = 0.0
+    for (layer, shape, learns), count in found.items():
+        own = copy.deepcopy(layer).to(torch.bfloat16, memory_format=torch.channels_last)
+        images = torch.randn(shape).to(torch.bfloat16, memory_format=torch.channels_last).requires_grad_(learns)
+        gradient = torch.randn_like(own(images))
+        taken = []
+        for _ in range(repeat):
+            own.zero_grad()
+            images.grad = None
+            start = time.perf_counter()
+            own(images).backward(gradient)
+            taken.append(time.perf_counter() - start)
+        total += count * min(taken)
+    return total
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--size', type=int, nargs=2, default=[288, 144], metavar=('HEIGHT', 'WIDTH'))
@@ -46,6 +81,7 @@ def main() -> None:
     parser.add_argument('--systems', nargs='+', default=['tffn_sysu', 'dmcf_sysu'])
     parser.add_argument('--rounds', type=int, default=20)
     parser.add_argument('--compile', action='store_true', help='add compiled steps, which take minutes to compile')
+    parser.add_argument('--bound', action='store_true', help='time the convolutions alone too')
     args = parser.parse_args()
     forms = (*FORMATS, COMPILED) if args.compile else FORMATS
     precisions = [FLOAT32, *([BF16] if native_bf16('cpu')[0] else [])]
@@ -66,6 +102,10 @@ def main() -> None:
             f'{name:<18} {precision:<12} {form:<14} median {middle:6.2f} s ({least:.2f} to {most:.2f})  '
             f'of the AGW base {middle / first:.2f}  of contiguous {middle / same:.2f}'
         )
+    for (name, precision, form), step in steps.items():
+        if args.bound and (precision, form) == (BF16, FORMATS[1]):
+            least = convolutions(step)
+            print(f'{name:<18} convolutions alone, in bf16: {least:.2f} s, of the AGW base {least / first:.2f}')
 
 
 if __name__ == '__main__':
