@@ -84,7 +84,7 @@ class Batch:
             return replace(self, **locked)
         except RuntimeError as error:
             reason = str(error).partition('\n')[0]
-            warn_once(f'batches are not page-locked, so a GPU waits for each: {reason}; see ulimit -l and free memory')
+            warn_once(f'batches cannot be page-locked, so copies to the GPU are slower: {reason}; check free memory')
             return self
 
     def __getstate__(self) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Optimization:
             module: the model as set up by Fabric.
 
         Returns:
-            Their norm before, a scalar; None if neither clipping nor skipping needs it.
+            The norm of the gradients before clipping, (); None if neither clipping nor skipping needs it.
         """
         if self.clip_norm is None and not self.skip_nonfinite:
             return None
