@@ -219,6 +219,16 @@ class TestOwnImages:
         assert not (tmp_path / 'out').exists()
 
 
+    def test_a_folder_may_be_called_by_a_word_of_the_card(self, runs, tmp_path, capsys):
+        run = Path(shutil.copytree(runs[0], tmp_path / 'run'))
+        content = checkpoint.load(run / 'checkpoints/last.pt')
+        content['config']['dataset']['root'] = 'people'
+        checkpoint.save(run / 'checkpoints/last.pt', content)
+        (run / 'config.yaml').write_text(dump(content['config']))
+        assert publish([run], tmp_path / 'out') == 0, capsys.readouterr().err
+        assert 'people' in (tmp_path / 'out/README.md').read_text()
+
+
 class TestRefusals:
     def test_a_published_dataset_needs_the_word_of_its_owner(self, runs, tmp_path, capsys):
         run = Path(shutil.copytree(runs[0], tmp_path / 'run'))
