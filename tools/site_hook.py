@@ -12,7 +12,8 @@ import site_reference
 from interface_table import BEGIN, END
 from mkdocs.structure.files import File, Files
 
-RECORDS = ('CHANGELOG.md', 'docs/decisions.md')
+# about the project rather than its use; each visit loads the search index, whose size counts
+RECORDS = ('CHANGELOG.md', 'CODE_OF_CONDUCT.md', 'docs/architecture.md', 'docs/decisions.md')
 _paths: dict[str, str] = {}  # files of the repository by the page that they become
 _components: dict[str, str] = {}  # page and anchor of each component
 
