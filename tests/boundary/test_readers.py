@@ -319,7 +319,7 @@ EXEMPT = {
     'vireid.search.index.append_vectors': 'writes only',
     'vireid.search.times._exif_time': 'metadata; what fails is told by whoever reads the image',
     'vireid.launch.rank_output.quiet_others': 'the null device',
-    'vireid.core.config.files._run_python': 'a program',
+    'vireid.boundary.python_config.run_python': 'a program',
     'vireid.boundary.checkpoint._sync_folder': 'a folder',
     'vireid.runtime.lock.exclusive': 'a folder',
     'vireid.core.training.selection.Selection.bring_best': 'a checkpoint that was read before, copied',

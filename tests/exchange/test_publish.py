@@ -218,7 +218,6 @@ class TestOwnImages:
         assert f'own.py would contain {own_images}' in capsys.readouterr().err
         assert not (tmp_path / 'out').exists()
 
-
     def test_a_folder_may_be_called_by_a_word_of_the_card(self, runs, tmp_path, capsys):
         run = Path(shutil.copytree(runs[0], tmp_path / 'run'))
         content = checkpoint.load(run / 'checkpoints/last.pt')

@@ -86,7 +86,7 @@ def check_plugin(
     if problems:
         raise Mismatch(
             '\n'.join(problems),
-            todo='vireid/interfaces.py defines the interface of each kind; a neck or head is tested on vectors and on '
+            todo='`python -m pydoc vireid.interfaces` shows the interface of each kind; a neck or head is tested on vectors and on '
             'maps, unless its constructor rejects them with a VireidError or check_plugin is given its `inputs`',
         )
     return done

@@ -503,7 +503,7 @@ def test_an_empty_list_has_no_items_to_choose_from() -> None:
 
 # PyYAML itself folds NEL (\x85) into a blank
 plain_text = st.text(st.characters(codec='utf-8', exclude_characters='\x85'), max_size=8)
-scalar = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | plain_text
+scalar = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | plain_text
 values = st.recursive(
     scalar,
     lambda inner: (

@@ -72,8 +72,10 @@ def test_an_identity_for_testing_in_a_training_list_is_refused(root: Path, path:
 
 
 @pytest.mark.parametrize('write', [lambda p: f'{p}/', lambda p: f'{p}//./', lambda p: Path(p)])
-def test_the_root_may_end_with_a_slash_and_lie_under_folders_called_cam1(tmp_path: Path, root: Path, write) -> None:
-    target = tmp_path.parent / f'{tmp_path.name}-copy' / 'cam1' / 'test_vis'
+def test_the_root_may_end_with_a_slash_and_lie_under_folders_called_cam1(
+    tmp_path_factory: pytest.TempPathFactory, root: Path, write
+) -> None:
+    target = tmp_path_factory.mktemp('copy') / 'cam1' / 'test_vis'
     target.mkdir(parents=True)
     moved = shutil.copytree(root, target / 'llcm')
     found, expected = LLCM(str(write(moved))), LLCM(str(root))

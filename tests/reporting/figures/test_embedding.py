@@ -42,10 +42,7 @@ def test_without_t_sne_it_draws_principal_components_and_says_so(run, new_run):
     figure = draw([run, other])
     assert [axes.get_title() for axes in figure.axes] == ['tffn', 'bare']
     assert figure.axes[1].get_xlabel().startswith('Component 1')
-    assert any(
-        'bare: principal components, because the evidence has no t-SNE' in text.get_text()
-        for text in figure.findobj(Text)
-    )
+    assert any('bare: principal components, because scikit-learn' in text.get_text() for text in figure.findobj(Text))
 
 
 def test_one_person_of_one_image(new_run):
