@@ -86,8 +86,9 @@ def check_plugin(
     if problems:
         raise Mismatch(
             '\n'.join(problems),
-            todo='`python -m pydoc vireid.interfaces` shows the interface of each kind; a neck or head is tested on vectors and on '
-            'maps, unless its constructor rejects them with a VireidError or check_plugin is given its `inputs`',
+            todo='`python -m pydoc vireid.interfaces` shows the interface of each kind; a neck or head is tested on '
+            'vectors and on maps, unless its constructor rejects them with a VireidError or check_plugin is given its '
+            '`inputs`',
         )
     return done
 
