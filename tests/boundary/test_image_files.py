@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from packaging.version import Version
 from PIL import Image, ImageOps
+from PIL import __version__ as pillow_version
 
 from vireid.boundary.image_files import (
     FORMATS,
@@ -25,6 +27,7 @@ from vireid.boundary.image_files import (
 )
 from vireid.errors import DamagedFile, NotFinite, UnsafeFile, UnsupportedFile, WrongContent, WrongValue
 
+OLD_PILLOW = Version(pillow_version) < Version('13')
 H, W = 5, 3
 GRAY = (17 * np.arange(H * W, dtype=np.uint8)).reshape(H, W)  # 0 to 238, all different
 COLOR = np.stack([GRAY, GRAY[::-1], 255 - GRAY], axis=2)
@@ -76,6 +79,8 @@ def test_the_orientation_of_exif_is_applied(tmp_path: Path, kind: str, orientati
 @pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'LAB'])
 @pytest.mark.filterwarnings('error')
 def test_an_image_of_8_bits_is_read_as_pillow_shows_it(tmp_path: Path, mode: str, kind: str, orientation: int) -> None:
+    if (mode, kind) == ('YCbCr', 'TIFF') and OLD_PILLOW:
+        pytest.skip('Pillow before 13 cannot read its own files of this kind')
     image = Image.fromarray(COLOR).convert('L').convert(mode) if mode in '1LA' else Image.fromarray(COLOR)
     try:
         path = save(image.convert(mode), tmp_path, kind, orientation)
@@ -443,6 +448,7 @@ def test_a_fully_transparent_image_is_refused(tmp_path: Path) -> None:
             read_pixels(save(image, tmp_path, 'PNG'))
 
 
+@pytest.mark.skipif(OLD_PILLOW, reason='Pillow before 13 cannot read such files')
 def test_associated_alpha_of_gray_becomes_white(tmp_path: Path) -> None:
     values = np.array([[[0, 0], [100, 255]]], dtype=np.uint8)
     path = save(Image.fromarray(values, 'LA'), tmp_path, 'TIFF')

@@ -131,7 +131,7 @@ class TestErrors:
     def test_all_that_cannot_be_built_is_told_at_once(self):
         options = [
             'model.heads.s2.channels=-4', 'model.necks.mlfm.inputs=["s2", "stage3"]', 'model.backbone.shared_from=2',
-            'images.test.0.interpolation="sharp"', 'protocol.modes=[]', 'model.weighter.tasks.nothing="adaptive"',
+            'images.test.0.size=[1, 2, 3]', 'protocol.modes=[]', 'model.weighter.tasks.nothing="adaptive"',
         ]  # fmt: skip
         with pytest.raises(VireidError) as caught:
             dry_run(experiment('tffn_sysu', *options))

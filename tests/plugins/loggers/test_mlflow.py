@@ -158,7 +158,7 @@ def test_a_new_run_in_the_same_folder_has_another_id(run, make_run):
 
 @pytest.mark.parametrize('given', ['argument', 'environment'])
 def test_another_store_may_be_named(run, new_store, tmp_path, monkeypatch, given):
-    own = tmp_path / 'own.db'
+    own = tmp_path / f'{given}.db'  # MLflow keeps the connection of an address
     shutil.copyfile(new_store[0], own)
     if given == 'environment':
         monkeypatch.setenv('MLFLOW_TRACKING_URI', f'sqlite:///{own}')
