@@ -32,6 +32,6 @@ def run_python(path: Path) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # the config is the user's code and may raise anything
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         place = f'{path}, line {lines[-1]}' if lines else str(path)
-        todo = "quote the names of components: type='MLFM'" if isinstance(error, NameError) else None
+        todo = "if it is the name of a component, quote it: type='MLFM'" if isinstance(error, NameError) else None
         raise DamagedFile(f'config {place}: {type(error).__name__}: {error}', todo=todo) from error
     return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}

@@ -83,6 +83,10 @@ class Batch:
             locked: dict[str, Any] = {part: {m: t.pin_memory() for m, t in of.items()} for part, of in parts.items()}
             return replace(self, **locked)
         except RuntimeError as error:
+            from vireid.runtime.memory import is_out_of_memory
+
+            if not is_out_of_memory(error):
+                raise
             reason = str(error).partition('\n')[0]
             warn_once(f'batches cannot be page-locked, so copies to the GPU are slower: {reason}; check free memory')
             return self

@@ -285,7 +285,7 @@ def _is_of_vireid(error: BaseException) -> bool:
 def _folder(path: str | Path) -> Path:
     if not isinstance(path, (str, Path)) or not Path(path).is_dir():
         relative = isinstance(path, (str, Path)) and not Path(path).is_absolute()
-        place = f', start at the file of the plugin: Path(__file__).parent / {str(path)!r}' if relative else ''
+        place = f'; its path begins at the plugin file: Path(__file__).parent / {str(path)!r}' if relative else ''
         raise PluginProblem(f'no config folder {path}', todo=f'add it to the packages in pyproject.toml{place}')
     return Path(path).resolve()
 

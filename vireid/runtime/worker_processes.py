@@ -52,7 +52,7 @@ def hide_lost_workers() -> None:
 
     def report(given: threading.ExceptHookArgs) -> None:
         locks = given.thread is not None and '_pin_memory_loop' in given.thread.name
-        if not (locks and issubclass(given.exc_type, (OSError, EOFError))):
+        if not (locks and issubclass(given.exc_type, (ConnectionError, EOFError))):
             before(given)
 
     if getattr(before, '__qualname__', '') != report.__qualname__:

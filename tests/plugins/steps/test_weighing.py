@@ -18,14 +18,17 @@ from vireid.plugin_manager.manager import create_manager
 CONFIGS = Path(__file__).parents[3] / 'configs'
 # their results, or the sizes of their results, depend on values: on a GPU, the CPU waits for these
 WAITING = {
-    '_local_scalar_dense', 'bincount', 'equal', 'is_nonzero', 'masked_select', 'nonzero', 'unique_consecutive',
-    'unique_dim', '_unique2',
+    '_local_scalar_dense', 'bincount', 'equal', 'is_nonzero', 'masked_select', 'nonzero', 'repeat_interleave',
+    'unique_consecutive', 'unique_dim', '_unique2',
 }  # fmt: skip
 MASKS = (torch.bool, torch.uint8)
 
 
 class Waits(TorchDispatchMode):
-    """Lists the operations for which the CPU would wait for a GPU; on a CPU, they are the same."""
+    """Lists the operations for which the CPU would wait for a GPU.
+
+    Copies to another device also wait, but a CPU has none to show.
+    """
 
     def __init__(self) -> None:
         super().__init__()

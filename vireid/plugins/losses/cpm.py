@@ -47,7 +47,7 @@ class CPM(nn.Module):
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
         feature = split_copies('CPM', output, context, self.least_copies)  # (B, copies, C)
         names, group_of = identities[:: context.copies].unique(return_inverse=True)  # (N,), (B,)
-        member = (torch.arange(len(names), device=group_of.device)[:, None] == group_of).long()  # (N, B)
+        member = nn.functional.one_hot(group_of, len(names)).T  # (N, B)
         images = context.copied(1)
         centers, present = [], []
         for rows in (images.rows(m) for m in MODALITIES):

@@ -39,7 +39,7 @@ class HeteroCenterTriplet(nn.Module):
         parts = feature.reshape(len(feature), -1, feature.shape[-1])  # (B, P, C); one part for a vector
         modality = modality_numbers(context, identities.device)  # (B,)
         groups, group_of = (identities * len(context.counts) + modality).unique(return_inverse=True)  # (N,), (B,)
-        member = (torch.arange(len(groups), device=group_of.device)[:, None] == group_of).long()  # (N, B)
+        member = torch.nn.functional.one_hot(group_of, len(groups)).T  # (N, B)
         share = (member / member.sum(dim=1, keepdim=True)).to(parts.dtype)
         # under autocast the product would be in half precision
         with full_precision(parts):

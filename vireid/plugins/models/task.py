@@ -73,7 +73,8 @@ class Task(nn.Module):
             require_scalar(term, 'the loss', f'{self.where}.losses.{name}')
             if output.feature.requires_grad and not term.requires_grad:
                 kind = type(self.losses[name]).__name__
-                warn_once(f'{self.where}.losses.{name}: {kind} has no gradient, so it has no effect; look for detach()')
+                where = f'{self.where}.losses.{name}'
+                warn_once(f'{where}: {kind} has no gradient in this batch, so it changes nothing; does it detach()?')
             terms.setdefault(self.tasks[name], []).append(self.weights[name] * term)
         return terms
 
