@@ -99,7 +99,7 @@ class Optimization:
         limit = math.inf if self.clip_norm is None else self.clip_norm
         with self.scaling():
             norm = self.fabric.clip_gradients(module, self.optimizer, max_norm=limit, error_if_nonfinite=False)
-        return norm.to(self.fabric.device)  # without gradients, it is on the CPU
+        return None if norm is None else norm.to(self.fabric.device)  # without gradients, it is on the CPU
 
     def update(self, record: dict[str, Any]) -> bool:
         """Applies the gradients if they and the recorded metrics are finite, and steps the per-step schedules.
