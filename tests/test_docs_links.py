@@ -101,7 +101,7 @@ def test_files_outside_of_docs_become_pages_with_their_text(site_links):
     linked = site_links.linked_pages(['docs/plugins.md'])
     assert {'SECURITY.md', 'examples/vireid-gated-fusion'} <= set(linked)
     page = site_links.source('examples/vireid-gated-fusion')
-    assert '## pyproject.toml\n\n~~~~~toml\n[build-system]' in page
+    assert '## `pyproject.toml`\n\n~~~~~toml\n[build-system]' in page
     assert 'egg-info' not in page
 
 

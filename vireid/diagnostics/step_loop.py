@@ -21,6 +21,7 @@ from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of
 from vireid.launch.launch import build_batches
 from vireid.launch.memory_format import AUTO, FORMATS, auto_format
 from vireid.launch.precision import choose
+from vireid.runtime.allocator import keep_freed_memory
 
 STEPS = 1_000_000  # in an epoch: no benchmark leaves the first
 
@@ -46,6 +47,8 @@ class StepLoop:
         settings = experiment.training
         self.fabric = make_fabric(settings)
         self.device = self.fabric.device
+        if self.device.type == 'cpu':
+            keep_freed_memory()  # as training does
         self._model: Any = experiment.build_model(max(identities, IDENTITIES), pretrained=False).to(self.device)
         form: str = settings.memory_format
         if form == AUTO:

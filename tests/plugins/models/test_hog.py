@@ -66,6 +66,8 @@ def test_equals_the_literal_loop(settings: dict) -> None:
 def test_equals_scikit_image(settings: dict) -> None:
     feature = pytest.importorskip('skimage.feature')
     images = noise(67, 45)
+    if settings.get('sqrt'):  # whose root is exact: other roots make ties between channels that rounding decides
+        images = images.square()
     named = {'orientations': 9, 'cell': 8, 'block': 3, 'sqrt': False, **settings}
     wanted = [
         feature.hog(
