@@ -34,8 +34,10 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP], ids=lambda n: n.name)
-def test_the_first_signal_is_noted_and_the_second_interrupts(number):
-    if signal.getsignal(number) == signal.SIG_IGN:  # as under nohup, where SIGHUP stays ignored
+def test_the_first_signal_is_noted_and_the_second_interrupts(number, request):
+    given = signal.getsignal(number)
+    request.addfinalizer(lambda: signal.signal(number, given))
+    if given == signal.SIG_IGN:  # as under nohup, where SIGHUP stays ignored, and SIGINT in the background
         signal.signal(number, signal.SIG_DFL)
     before = signal.getsignal(number)
     stop = Stop()
