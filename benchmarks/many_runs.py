@@ -133,6 +133,8 @@ def main() -> None:
     parser.add_argument('--parts', nargs='+', default=['times', 'kills', 'slurm'])
     args = parser.parse_args()
     out = args.out.resolve()
+    if 'times' not in args.parts and not (out / 'jobs1').exists():
+        parser.error(f'there are no runs to compare with in {out}: add times to --parts')
     if 'times' in args.parts:
         shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
