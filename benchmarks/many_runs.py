@@ -102,6 +102,7 @@ def kill_a_run_then_the_command(out: Path) -> None:
 def preempt(out: Path) -> None:
     """Six runs as submitit's jobs; one gets the signal that Slurm sends before it takes a node away."""
     name, seeds = 'slurm', SEEDS[:3]
+    os.environ['OMP_NUM_THREADS'] = '1'  # as `jobs1` has: the number of threads changes rounding
     command = start(out, name, '--launcher', 'slurm', 'cluster=local', 'gpus=0', 'hours=1', seeds=seeds)
     log = out / name / SYSTEMS[0] / 'seed_0' / 'output.log'
     while not log.exists() or 'step 1' not in log.read_text():
