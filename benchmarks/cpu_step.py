@@ -52,7 +52,8 @@ def make(name: str, precision: str, form: str, size: list[int], identities: int)
     return StepLoop(resolve(CONFIGS / f'{name}.py', manager=create_manager()).with_overrides(values))
 
 
-# what glibc arrives at by itself after the first steps, in bytes; it says so, so that vireid changes nothing
+# the thresholds in bytes that glibc reaches by itself after a few large allocations; if they are in the environment,
+# vireid does not change them
 GLIBC = {'MALLOC_MMAP_THRESHOLD_': str(32 * 2**20), 'MALLOC_TRIM_THRESHOLD_': str(64 * 2**20)}
 
 
